@@ -1,0 +1,414 @@
+import type { Context } from "../domain/context.js";
+import { messageOf } from "../errors/driftlock-error.js";
+import { PolicyViolationError, UnknownModelError, type ViolationDetails } from "../errors/policy-violation-error.js";
+import { AccountLimitError, DuplicateCallError } from "../errors/request-errors.js";
+import { StateLostError, StoreError } from "../errors/store-error.js";
+import { holdOf } from "../ledger/book.js";
+import type { Hold, Meter, Reserved, ReserveRequest, Shortage } from "../ledger/ledger.js";
+import type { Place } from "../ledger/waiting-room.js";
+import { decide, decisionOf, explain, type PlacedRule, type Plan, type Refusal } from "../policy/decide.js";
+import { RuleDecision } from "../policy/decision.js";
+import { atOnce } from "../policy/options.js";
+import type { Rule } from "../policy/rule.js";
+import type { Call } from "./call.js";
+import type { CallCandidate } from "./candidate.js";
+import { fitsLater, needsOf } from "./claims.js";
+import { Demand } from "./demand.js";
+import { readControl } from "./operators.js";
+import { Outage } from "./outage.js";
+import type { Parts } from "./parts.js";
+
+/** A call that may go: what is held for it, and as what it goes. */
+export interface Admitted {
+  readonly hold: Hold;
+  readonly candidate: CallCandidate;
+  /** Output tokens granted. */
+  readonly n: number;
+  readonly demand: Demand;
+}
+
+/** Where a call stands between two tries. */
+interface Progress {
+  place: Place | undefined;
+  deadline: number | undefined;
+  /** Waiting is over: take the largest that fits, or leave. */
+  timedOut: boolean;
+  take: "want" | "largest";
+  /** A downgrade that answered a refused claim; the next try begins with its model. */
+  swap: { model: string; owner: PlacedRule } | undefined;
+  /** Rule and model of every downgrade made since the last wait: each is made once. */
+  readonly swaps: Set<string>;
+  /** Rules in shadow that have been told: once a call, however often it tries. */
+  readonly shadowed: Set<string>;
+}
+
+/** Lets calls in: decide, reserve, and where it does not fit downgrade, wait, take less or refuse. */
+export class Admission {
+  readonly #parts: Parts;
+  readonly #outage: Outage;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#outage = new Outage(parts.options.onStoreFailure);
+  }
+
+  /** Holds the call's worst case, or throws why it may not go. Nothing stays held when it throws. */
+  async admit(call: Call): Promise<Admitted> {
+    const progress: Progress = {
+      place: undefined,
+      deadline: undefined,
+      timedOut: false,
+      take: "want",
+      swap: undefined,
+      swaps: new Set(),
+      shadowed: new Set(),
+    };
+    try {
+      for (;;) {
+        const admitted = await this.#try(call, progress);
+        if (admitted !== undefined) return admitted;
+      }
+    } finally {
+      progress.place?.leave();
+    }
+  }
+
+  /** One round; `undefined` asks for another. */
+  async #try(call: Call, progress: Progress): Promise<Admitted | undefined> {
+    const { ledger, guard, room, control } = this.#parts;
+    call.request.signal?.throwIfAborted();
+    if (control.freezes) await this.#refuseFrozen(call, progress);
+    const { swap } = progress;
+    let plan: Plan;
+    try {
+      plan = await decide(call.rules, swap?.model ?? call.model, call.candidateFor, swap?.owner);
+    } catch (error) {
+      if (UnknownModelError.isInstance(error)) this.#tellDenied(call, error);
+      throw error;
+    }
+    const candidate = plan.candidate as CallCandidate;
+    this.#tellShadowed(call, progress, candidate, plan.shadowed);
+    if (plan.refusal !== undefined) throw await this.#blocked(call, plan, plan.refusal);
+    this.#refuseUnamendable(call, plan);
+
+    const demand = Demand.of(this.#parts, call, candidate, plan.claims);
+    const queue =
+      room.size > 0 && this.#mayWait(call, progress) ? room.queueBefore(demand.limited(), progress.place) : undefined;
+    if (queue !== undefined) return this.#behind(call, progress, candidate, demand, queue);
+
+    const { frees } = room;
+    const request = demand.reserveRequest(this.#parts, call, candidate, progress.take);
+    let answer: Exclude<Reserved, { kind: "late" }>;
+    try {
+      const asked = guard.ask("reserve", call.id, () => ledger.reserve(request));
+      const reserved = asked instanceof Promise ? await asked : asked;
+      if (!isReserved(reserved)) throw new StoreError("reserve", "the ledger gave an answer that is none");
+      if (reserved.kind === "late") throw new StoreError("reserve", "the store answered after its deadline");
+      answer = reserved;
+    } catch (error) {
+      return this.#withoutStore(call, candidate, demand, request, error);
+    }
+    switch (answer.kind) {
+      case "held":
+        this.#outage.over();
+        if (answer.shadowed.length > 0)
+          this.#tellShadowed(
+            call,
+            progress,
+            candidate,
+            answer.shadowed.map((s) => this.#refusalOf(demand, s, candidate.context)),
+          );
+        return { hold: answer.hold, candidate, n: answer.n, demand };
+      case "stale":
+        control.take(answer.state);
+        return undefined;
+      case "duplicate":
+        throw new DuplicateCallError(call.id);
+      case "full":
+        throw new AccountLimitError(this.#parts.options.maxAccounts!);
+      case "short":
+        return this.#short(call, progress, candidate, demand, answer.shortages, frees);
+    }
+  }
+
+  /** Others wait where this call claims: it lines up behind them, unless waiting cannot help it. */
+  async #behind(
+    call: Call,
+    progress: Progress,
+    candidate: CallCandidate,
+    demand: Demand,
+    queue: Meter,
+  ): Promise<Admitted | undefined> {
+    const { ledger, guard, room } = this.#parts;
+    const range = { floor: candidate.floor, want: candidate.want };
+    let lacking: readonly Shortage[];
+    try {
+      lacking = (await guard.ask("check", call.id, () => ledger.check(demand.claims, range))).filter(
+        (s) => !demand.claims[s.claim]!.shadow,
+      );
+    } catch (error) {
+      return this.#withoutStore(
+        call,
+        candidate,
+        demand,
+        demand.reserveRequest(this.#parts, call, candidate, progress.take),
+        error,
+      );
+    }
+    if (this.#answered(call, progress, candidate, demand, lacking)) return undefined;
+    const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
+    if (hopeless !== undefined) {
+      if (await this.#hasNews(call)) return undefined;
+      throw this.#refused(call, demand, hopeless, candidate.context);
+    }
+    // While the ledger was asked the line may have moved on; only who still stands behind somebody waits.
+    if (room.queueBefore(demand.limited(), progress.place) === queue) await this.#wait(call, progress, queue, demand);
+    return undefined;
+  }
+
+  #mayWait(call: Call, { place, timedOut }: Progress): boolean {
+    const { room, options } = this.#parts;
+    return call.mayWait && !timedOut && (place !== undefined || room.size < options.maxWaiters);
+  }
+
+  /** It does not fit: a rule's own answer first, then waiting for holds, then taking less, then no. */
+  async #short(
+    call: Call,
+    progress: Progress,
+    candidate: CallCandidate,
+    demand: Demand,
+    shortages: readonly Shortage[],
+    frees: number,
+  ): Promise<undefined> {
+    if (this.#answered(call, progress, candidate, demand, shortages)) return undefined;
+    const { room } = this.#parts;
+    const hopeless = shortages.find((shortage) => !fitsLater(shortage, shortage.floor));
+    if (hopeless !== undefined) throw this.#refused(call, demand, hopeless, candidate.context);
+    const worthWaiting = shortages.every((s) => fitsLater(s, s.want)) || shortages.some((s) => s.held > 0);
+    if (worthWaiting && this.#mayWait(call, progress)) {
+      // A hold that came back while the ledger answered woke nobody: try again.
+      if (room.frees !== frees) return undefined;
+      await this.#wait(call, progress, demand.meterOf(shortages[0]!), demand);
+      return undefined;
+    }
+    if (progress.take === "largest") throw this.#refused(call, demand, shortages[0]!, candidate.context);
+    progress.take = "largest";
+    return undefined;
+  }
+
+  /** Whether a refusing rule's `onShortfall` gave the call another model. */
+  #answered(
+    call: Call,
+    progress: Progress,
+    candidate: CallCandidate,
+    demand: Demand,
+    shortages: readonly Shortage[],
+  ): boolean {
+    const { context } = candidate;
+    for (const shortage of shortages) {
+      const { owner } = demand.ownerOf(shortage);
+      if (owner.rule.onShortfall === undefined) continue;
+      let decision: RuleDecision | undefined;
+      try {
+        const answer = atOnce(
+          `${owner.rule.name}.onShortfall`,
+          owner.rule.onShortfall(context, demand.shortfall(shortage, context.now)),
+        );
+        decision = answer === null || answer === undefined ? undefined : decisionOf(answer);
+      } catch (cause) {
+        const reason = `the rule threw: ${messageOf(cause)}`;
+        throw this.#violation(call, { owner, decision: RuleDecision.block({ reason }), cause });
+      }
+      if (decision?.allow === false) throw this.#violation(call, { owner, decision });
+      const model = decision?.action === "downgrade" ? decision.metadata["downgradeTo"] : undefined;
+      const key = JSON.stringify([owner.rule.name, model]);
+      if (typeof model !== "string" || model === context.model || progress.swaps.has(key)) continue;
+      progress.swaps.add(key);
+      progress.swap = { model, owner };
+      return true;
+    }
+    return false;
+  }
+
+  /** Waits for a hold to come back; afterwards the rules judge the original request again. */
+  async #wait(call: Call, progress: Progress, meter: Meter, demand: Demand): Promise<void> {
+    const { room, clock, emitter } = this.#parts;
+    const { signal } = call.request;
+    if (progress.place === undefined) {
+      progress.place = room.enter();
+      emitter.emit("call-waiting", () => ({
+        id: call.id,
+        model: call.model,
+        labels: call.labels,
+        ruleName: demand.ruleAt(meter),
+      }));
+    }
+    progress.deadline ??= clock.now() + call.waitMs;
+    const wake = await progress.place.wait(meter, Math.max(0, progress.deadline - clock.now()), signal);
+    progress.swap = undefined;
+    progress.swaps.clear();
+    progress.timedOut = wake === "timeout" || clock.now() >= progress.deadline;
+    progress.take = progress.timedOut ? "largest" : "want";
+  }
+
+  /** The store failed: fail closed, or go on without it as the options say. */
+  #withoutStore(
+    call: Call,
+    candidate: CallCandidate,
+    demand: Demand,
+    request: ReserveRequest,
+    error: unknown,
+  ): Admitted {
+    if (!StoreError.isInstance(error)) throw error;
+    const { guard, ledger, clock } = this.#parts;
+    const hold = holdOf(request, "", candidate.want, clock.now());
+    // The answer was lost, not the reserve perhaps: what it may have held is given back until the store acknowledges.
+    if (!StateLostError.isInstance(error)) guard.insist("release", call.id, () => ledger.release(hold));
+    const shadow = this.#parts.options.mode === "shadow";
+    if (
+      StateLostError.isInstance(error) ? !shadow : !(shadow || this.#outage.admits(candidate.boundNano(candidate.want)))
+    )
+      throw error;
+    return { hold: { ...hold, id: `${call.id}~unheld` }, candidate, n: candidate.want, demand };
+  }
+
+  async #refuseFrozen(call: Call, progress: Progress): Promise<void> {
+    const { control, clock, options } = this.#parts;
+    const now = clock.now();
+    const freeze = control.frozen(call.labels, now);
+    if (freeze === undefined) return;
+    if (await this.#hasNews(call)) return this.#refuseFrozen(call, progress);
+    const { by, reason, at, until, labels } = freeze;
+    const metadata = { frozen: true, by, reason, at, labels };
+    const rule = { name: "Freeze", evaluate: () => RuleDecision.allow() };
+    const retryAfterMs = until === undefined ? undefined : until - now;
+    const refusal = {
+      owner: { rule, shadow: options.mode === "shadow" },
+      decision: RuleDecision.block(metadata),
+      retryAfterMs,
+    };
+    if (options.mode === "shadow") this.#tellShadowed(call, progress, undefined, [refusal]);
+    else throw this.#violation(call, refusal);
+  }
+
+  /** Whether operators changed something this process did not know: a reserve would have been told, other answers are not. */
+  async #hasNews(call: Call): Promise<boolean> {
+    const { control } = this.#parts;
+    const { version } = control;
+    try {
+      await readControl(this.#parts, call.id);
+    } catch (error) {
+      // What was known stands: without the store nothing is let through on a guess.
+      if (!StoreError.isInstance(error)) throw error;
+    }
+    return control.version !== version;
+  }
+
+  /** An adapter that cannot change the request must not send what the policy did not mean. */
+  #refuseUnamendable(call: Call, { swappedBy, candidate }: Plan): void {
+    if (swappedBy === undefined || call.request.amendable !== false) return;
+    const { model } = candidate.context;
+    const decision = RuleDecision.downgrade(model, { model: call.model });
+    const message =
+      `${swappedBy.rule.name} moves this call from ${call.model} to ${model}, but a callback handler can only refuse a call, not change it. ` +
+      `Use ${model} for it yourself, or send it through policy.run, which can change it.`;
+    throw this.#violation(call, { owner: swappedBy, decision }, message);
+  }
+
+  /** A rule blocked by itself. An earlier rule whose claim has no room even with all holds returned is reported instead. */
+  async #blocked(call: Call, plan: Plan, refusal: Refusal): Promise<Error> {
+    const { ledger, guard } = this.#parts;
+    const candidate = plan.candidate as CallCandidate;
+    const demand = Demand.of(
+      this.#parts,
+      call,
+      candidate,
+      plan.claims.filter(({ owner }) => !owner.shadow),
+    );
+    try {
+      const range = { floor: candidate.floor, want: candidate.want };
+      const lacking =
+        plan.claims.length === 0 ? [] : await guard.ask("check", call.id, () => ledger.check(demand.claims, range));
+      const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
+      if (hopeless !== undefined) return this.#refused(call, demand, hopeless, candidate.context);
+    } catch (error) {
+      // The call is refused either way: without the store, by the rule that blocked.
+      if (!StoreError.isInstance(error)) throw error;
+    }
+    return this.#violation(call, refusal);
+  }
+
+  #refused(call: Call, demand: Demand, shortage: Shortage, context: Context): Error {
+    return this.#violation(call, this.#refusalOf(demand, shortage, context));
+  }
+
+  #refusalOf(demand: Demand, shortage: Shortage, context: Context): Refusal {
+    const { owner } = demand.ownerOf(shortage);
+    const shortfall = demand.shortfall(shortage, context.now);
+    const { retryAfterMs } = shortfall;
+    const needs = needsOf(shortfall);
+    try {
+      return { owner, decision: RuleDecision.block(explain(owner.rule, context, shortfall)), retryAfterMs, needs };
+    } catch (cause) {
+      return { owner, decision: RuleDecision.block({ ...shortfall }), retryAfterMs, needs, cause };
+    }
+  }
+
+  #violation(call: Call, { owner, decision, cause, retryAfterMs, needs }: Refusal, message?: string): Error {
+    const { rule } = owner;
+    const details = { ruleName: rule.name, decision, message, cause, retryAfterMs, needs };
+    const error = ownViolation(rule, details) ?? new PolicyViolationError(details);
+    this.#tellDenied(call, error);
+    return error;
+  }
+
+  #tellDenied({ id, model, labels }: Call, { ruleName, decision, code, retryAfterMs }: PolicyViolationError): void {
+    this.#parts.emitter.emit("call-denied", () => ({
+      id,
+      model,
+      labels,
+      ruleName,
+      metadata: decision.metadata,
+      code,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    }));
+  }
+
+  #tellShadowed(
+    call: Call,
+    { shadowed }: Progress,
+    candidate: CallCandidate | undefined,
+    refusals: readonly Refusal[],
+  ): void {
+    const { emitter } = this.#parts;
+    const model = candidate?.context.model ?? call.model;
+    for (const { owner, decision } of refusals) {
+      if (shadowed.has(owner.rule.name)) continue;
+      shadowed.add(owner.rule.name);
+      emitter.emit("call-shadowed", () => ({
+        id: call.id,
+        model,
+        labels: call.labels,
+        ruleName: owner.rule.name,
+        metadata: decision.metadata,
+      }));
+    }
+  }
+}
+
+const kinds: readonly unknown[] = ["held", "short", "stale", "duplicate", "full", "late"] satisfies Reserved["kind"][];
+
+/** A ledger of somebody else's may answer anything; what is not understood must not become an allow, nor be asked for ever. */
+function isReserved(answer: unknown): boolean {
+  return kinds.includes((answer as Partial<Reserved> | null | undefined)?.kind);
+}
+
+/** The rule's own error. One that cannot be made, or is none, does not change that the call is refused. */
+function ownViolation(rule: Rule, details: ViolationDetails): PolicyViolationError | undefined {
+  try {
+    const error: unknown = rule.violation && atOnce(`${rule.name}.violation`, rule.violation(details));
+    return PolicyViolationError.isInstance(error) ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,43 @@
+import type { Usage } from "../domain/usage.js";
+
+/**
+ * The usage of an OpenAI-shaped answer (chat completions or Responses), whose conventions are inclusive: cached tokens are
+ * part of the input, reasoning of the output. `undefined` when there is none, or none that can be read. OpenRouter's own `cost` (USD) is taken over.
+ */
+export function usageFromOpenAI(usage: unknown): Usage | undefined {
+  if (typeof usage !== "object" || usage === null) return undefined;
+  try {
+    return inclusive(usage);
+  } catch {
+    // A getter or a proxy of the host's that fails: as good as no usage, and no reason to lose the answer.
+    return undefined;
+  }
+}
+
+function inclusive(usage: object): Usage | undefined {
+  const raw = usage as Record<string, unknown>;
+  const inputTokens = raw["prompt_tokens"] ?? raw["input_tokens"];
+  const outputTokens =
+    raw["completion_tokens"] ?? raw["output_tokens"] ?? (raw["total_tokens"] === inputTokens ? 0 : undefined);
+  if (inputTokens === undefined && outputTokens === undefined) return undefined;
+  const input = details(raw, "prompt_tokens_details", "input_tokens_details");
+  const output = details(raw, "completion_tokens_details", "output_tokens_details");
+  const cacheReadTokens = input["cached_tokens"];
+  const reasoningTokens = output["reasoning_tokens"];
+  const costUsd = raw["cost"];
+  return {
+    inputTokens,
+    outputTokens,
+    ...(typeof cacheReadTokens === "number" ? { cacheReadTokens } : {}),
+    ...(typeof reasoningTokens === "number" ? { reasoningTokens } : {}),
+    ...(typeof costUsd === "number" ? { costUsd } : {}),
+  } as Usage;
+}
+
+function details(raw: Record<string, unknown>, ...names: string[]): Record<string, unknown> {
+  for (const name of names) {
+    const value = raw[name];
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  }
+  return {};
+}

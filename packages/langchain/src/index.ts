@@ -1,0 +1,1 @@
+export { DriftlockCallbackHandler, type DriftlockCallbackHandlerOptions } from "./handler.js";

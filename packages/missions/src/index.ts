@@ -1,0 +1,2 @@
+// Missions, budgets for whole agent runs, arrive in a later change.
+export {};
