@@ -9,11 +9,13 @@ import {
   type Rule,
 } from "@driftlock/core";
 import fc from "fast-check";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 
 /** The same inputs in every run, unless FUZZ_SEED says others; FUZZ_TIMES multiplies their number. */
 const seed = Number(process.env["FUZZ_SEED"] ?? 20_260_310);
 const times = Number(process.env["FUZZ_TIMES"] ?? 1);
+
+vi.setConfig({ testTimeout: 30_000 * times });
 
 /** Runs a property on `inputs` generated inputs. What fails is shown here: a test runner's own printer trips over such values. */
 export async function fuzz<T>(

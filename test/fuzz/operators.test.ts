@@ -49,7 +49,7 @@ describe("what operators say", () => {
       await outcome(async () =>
         (await policy.authorize(sound, { ambient: { labels: {}, rules: one, mission: two } } as never)).release(),
       );
-      await outcome(() => policy.run(sound, one as never, two as never));
+      if (typeof one !== "function") await outcome(() => policy.run(sound, one as never, two as never));
       const auth = await policy.authorize(sound);
       await outcome(() => auth.meter(one as never, two as never));
       await auth.release();

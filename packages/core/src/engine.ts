@@ -58,7 +58,9 @@ export class PolicyEngine {
     const options = resolveOptions(given);
     const { clock, timeZone, reservation, storeTimeoutMs, leaseMs, maxCallMs, tokenizer, isUnbilled } = options;
     const emitter = new Emitter<PolicyEvents>(options.onListenerError);
-    const ledger = openLedger(options.store, { namespace: options.namespace, clock, timeoutMs: storeTimeoutMs });
+    const ledger = reading("store", options.store, () =>
+      openLedger(options.store, { namespace: options.namespace, clock, timeoutMs: storeTimeoutMs }),
+    );
     if (options.requireAtomicity === "all-processes" && ledger.atomicity !== "all-processes") {
       throw new ConfigError({
         field: "requireAtomicity",

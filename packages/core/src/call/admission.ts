@@ -1,22 +1,21 @@
-import type { Context } from "../domain/context.js";
 import { messageOf } from "../errors/driftlock-error.js";
-import { PolicyViolationError, UnknownModelError, type ViolationDetails } from "../errors/policy-violation-error.js";
+import { UnknownModelError } from "../errors/policy-violation-error.js";
 import { AccountLimitError, DuplicateCallError } from "../errors/request-errors.js";
 import { StateLostError, StoreError } from "../errors/store-error.js";
 import { holdOf } from "../ledger/book.js";
 import type { Hold, Meter, Reserved, ReserveRequest, Shortage } from "../ledger/ledger.js";
 import type { Place } from "../ledger/waiting-room.js";
-import { decide, decisionOf, explain, type PlacedRule, type Plan, type Refusal } from "../policy/decide.js";
+import { decide, decisionOf, type PlacedRule, type Plan, type Refusal } from "../policy/decide.js";
 import { RuleDecision } from "../policy/decision.js";
 import { atOnce } from "../policy/options.js";
-import type { Rule } from "../policy/rule.js";
 import type { Call } from "./call.js";
 import type { CallCandidate } from "./candidate.js";
-import { fitsLater, needsOf } from "./claims.js";
+import { fitsLater } from "./claims.js";
 import { Demand } from "./demand.js";
 import { readControl } from "./operators.js";
 import { Outage } from "./outage.js";
 import type { Parts } from "./parts.js";
+import { Refusals } from "./refusals.js";
 
 /** A call that may go: what is held for it, and as what it goes. */
 export interface Admitted {
@@ -46,10 +45,12 @@ interface Progress {
 export class Admission {
   readonly #parts: Parts;
   readonly #outage: Outage;
+  readonly #refusals: Refusals;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#outage = new Outage(parts.options.onStoreFailure);
+    this.#refusals = new Refusals(parts.emitter);
   }
 
   /** Holds the call's worst case, or throws why it may not go. Nothing stays held when it throws. */
@@ -83,13 +84,15 @@ export class Admission {
     try {
       plan = await decide(call.rules, swap?.model ?? call.model, call.candidateFor, swap?.owner);
     } catch (error) {
-      if (UnknownModelError.isInstance(error)) this.#tellDenied(call, error);
+      if (UnknownModelError.isInstance(error)) this.#refusals.tell(call, error);
       throw error;
     }
     const candidate = plan.candidate as CallCandidate;
-    this.#tellShadowed(call, progress, candidate, plan.shadowed);
+    const { model } = candidate.context;
+    this.#refusals.tellShadowed(call, progress.shadowed, model, plan.shadowed);
     if (plan.refusal !== undefined) throw await this.#blocked(call, plan, plan.refusal);
-    this.#refuseUnamendable(call, plan);
+    const unamendable = this.#refusals.unamendable(call, plan);
+    if (unamendable !== undefined) throw unamendable;
 
     const demand = Demand.of(this.#parts, call, candidate, plan.claims);
     const queue =
@@ -111,13 +114,10 @@ export class Admission {
     switch (answer.kind) {
       case "held":
         this.#outage.over();
-        if (answer.shadowed.length > 0)
-          this.#tellShadowed(
-            call,
-            progress,
-            candidate,
-            answer.shadowed.map((s) => this.#refusalOf(demand, s, candidate.context)),
-          );
+        if (answer.shadowed.length > 0) {
+          const refusals = answer.shadowed.map((shortage) => this.#refusals.of(demand, shortage, candidate.context));
+          this.#refusals.tellShadowed(call, progress.shadowed, model, refusals);
+        }
         return { hold: answer.hold, candidate, n: answer.n, demand };
       case "stale":
         control.take(answer.state);
@@ -159,7 +159,7 @@ export class Admission {
     const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
     if (hopeless !== undefined) {
       if (await this.#hasNews(call)) return undefined;
-      throw this.#refused(call, demand, hopeless, candidate.context);
+      throw this.#refusals.short(call, demand, hopeless, candidate.context);
     }
     // While the ledger was asked the line may have moved on; only who still stands behind somebody waits.
     if (room.queueBefore(demand.limited(), progress.place) === queue) await this.#wait(call, progress, queue, demand);
@@ -183,7 +183,7 @@ export class Admission {
     if (this.#answered(call, progress, candidate, demand, shortages)) return undefined;
     const { room } = this.#parts;
     const hopeless = shortages.find((shortage) => !fitsLater(shortage, shortage.floor));
-    if (hopeless !== undefined) throw this.#refused(call, demand, hopeless, candidate.context);
+    if (hopeless !== undefined) throw this.#refusals.short(call, demand, hopeless, candidate.context);
     const worthWaiting = shortages.every((s) => fitsLater(s, s.want)) || shortages.some((s) => s.held > 0);
     if (worthWaiting && this.#mayWait(call, progress)) {
       // A hold that came back while the ledger answered woke nobody: try again.
@@ -191,7 +191,7 @@ export class Admission {
       await this.#wait(call, progress, demand.meterOf(shortages[0]!), demand);
       return undefined;
     }
-    if (progress.take === "largest") throw this.#refused(call, demand, shortages[0]!, candidate.context);
+    if (progress.take === "largest") throw this.#refusals.short(call, demand, shortages[0]!, candidate.context);
     progress.take = "largest";
     return undefined;
   }
@@ -217,9 +217,9 @@ export class Admission {
         decision = answer === null || answer === undefined ? undefined : decisionOf(answer);
       } catch (cause) {
         const reason = `the rule threw: ${messageOf(cause)}`;
-        throw this.#violation(call, { owner, decision: RuleDecision.block({ reason }), cause });
+        throw this.#refusals.violation(call, { owner, decision: RuleDecision.block({ reason }), cause });
       }
-      if (decision?.allow === false) throw this.#violation(call, { owner, decision });
+      if (decision?.allow === false) throw this.#refusals.violation(call, { owner, decision });
       const model = decision?.action === "downgrade" ? decision.metadata["downgradeTo"] : undefined;
       const key = JSON.stringify([owner.rule.name, model]);
       if (typeof model !== "string" || model === context.model || progress.swaps.has(key)) continue;
@@ -264,11 +264,8 @@ export class Admission {
     const hold = holdOf(request, "", candidate.want, clock.now());
     // The answer was lost, not the reserve perhaps: what it may have held is given back until the store acknowledges.
     if (!StateLostError.isInstance(error)) guard.insist("release", call.id, () => ledger.release(hold));
-    const shadow = this.#parts.options.mode === "shadow";
-    if (
-      StateLostError.isInstance(error) ? !shadow : !(shadow || this.#outage.admits(candidate.boundNano(candidate.want)))
-    )
-      throw error;
+    const goesOn = () => !StateLostError.isInstance(error) && this.#outage.admits(candidate.boundNano(candidate.want));
+    if (this.#parts.options.mode !== "shadow" && !goesOn()) throw error;
     return { hold: { ...hold, id: `${call.id}~unheld` }, candidate, n: candidate.want, demand };
   }
 
@@ -287,8 +284,8 @@ export class Admission {
       decision: RuleDecision.block(metadata),
       retryAfterMs,
     };
-    if (options.mode === "shadow") this.#tellShadowed(call, progress, undefined, [refusal]);
-    else throw this.#violation(call, refusal);
+    if (options.mode === "shadow") this.#refusals.tellShadowed(call, progress.shadowed, call.model, [refusal]);
+    else throw this.#refusals.violation(call, refusal);
   }
 
   /** Whether operators changed something this process did not know: a reserve would have been told, other answers are not. */
@@ -302,17 +299,6 @@ export class Admission {
       if (!StoreError.isInstance(error)) throw error;
     }
     return control.version !== version;
-  }
-
-  /** An adapter that cannot change the request must not send what the policy did not mean. */
-  #refuseUnamendable(call: Call, { swappedBy, candidate }: Plan): void {
-    if (swappedBy === undefined || call.request.amendable !== false) return;
-    const { model } = candidate.context;
-    const decision = RuleDecision.downgrade(model, { model: call.model });
-    const message =
-      `${swappedBy.rule.name} moves this call from ${call.model} to ${model}, but a callback handler can only refuse a call, not change it. ` +
-      `Use ${model} for it yourself, or send it through policy.run, which can change it.`;
-    throw this.#violation(call, { owner: swappedBy, decision }, message);
   }
 
   /** A rule blocked by itself. An earlier rule whose claim has no room even with all holds returned is reported instead. */
@@ -330,69 +316,12 @@ export class Admission {
       const lacking =
         plan.claims.length === 0 ? [] : await guard.ask("check", call.id, () => ledger.check(demand.claims, range));
       const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
-      if (hopeless !== undefined) return this.#refused(call, demand, hopeless, candidate.context);
+      if (hopeless !== undefined) return this.#refusals.short(call, demand, hopeless, candidate.context);
     } catch (error) {
       // The call is refused either way: without the store, by the rule that blocked.
       if (!StoreError.isInstance(error)) throw error;
     }
-    return this.#violation(call, refusal);
-  }
-
-  #refused(call: Call, demand: Demand, shortage: Shortage, context: Context): Error {
-    return this.#violation(call, this.#refusalOf(demand, shortage, context));
-  }
-
-  #refusalOf(demand: Demand, shortage: Shortage, context: Context): Refusal {
-    const { owner } = demand.ownerOf(shortage);
-    const shortfall = demand.shortfall(shortage, context.now);
-    const { retryAfterMs } = shortfall;
-    const needs = needsOf(shortfall);
-    try {
-      return { owner, decision: RuleDecision.block(explain(owner.rule, context, shortfall)), retryAfterMs, needs };
-    } catch (cause) {
-      return { owner, decision: RuleDecision.block({ ...shortfall }), retryAfterMs, needs, cause };
-    }
-  }
-
-  #violation(call: Call, { owner, decision, cause, retryAfterMs, needs }: Refusal, message?: string): Error {
-    const { rule } = owner;
-    const details = { ruleName: rule.name, decision, message, cause, retryAfterMs, needs };
-    const error = ownViolation(rule, details) ?? new PolicyViolationError(details);
-    this.#tellDenied(call, error);
-    return error;
-  }
-
-  #tellDenied({ id, model, labels }: Call, { ruleName, decision, code, retryAfterMs }: PolicyViolationError): void {
-    this.#parts.emitter.emit("call-denied", () => ({
-      id,
-      model,
-      labels,
-      ruleName,
-      metadata: decision.metadata,
-      code,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    }));
-  }
-
-  #tellShadowed(
-    call: Call,
-    { shadowed }: Progress,
-    candidate: CallCandidate | undefined,
-    refusals: readonly Refusal[],
-  ): void {
-    const { emitter } = this.#parts;
-    const model = candidate?.context.model ?? call.model;
-    for (const { owner, decision } of refusals) {
-      if (shadowed.has(owner.rule.name)) continue;
-      shadowed.add(owner.rule.name);
-      emitter.emit("call-shadowed", () => ({
-        id: call.id,
-        model,
-        labels: call.labels,
-        ruleName: owner.rule.name,
-        metadata: decision.metadata,
-      }));
-    }
+    return this.#refusals.violation(call, refusal);
   }
 }
 
@@ -401,14 +330,4 @@ const kinds: readonly unknown[] = ["held", "short", "stale", "duplicate", "full"
 /** A ledger of somebody else's may answer anything; what is not understood must not become an allow, nor be asked for ever. */
 function isReserved(answer: unknown): boolean {
   return kinds.includes((answer as Partial<Reserved> | null | undefined)?.kind);
-}
-
-/** The rule's own error. One that cannot be made, or is none, does not change that the call is refused. */
-function ownViolation(rule: Rule, details: ViolationDetails): PolicyViolationError | undefined {
-  try {
-    const error: unknown = rule.violation && atOnce(`${rule.name}.violation`, rule.violation(details));
-    return PolicyViolationError.isInstance(error) ? error : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -77,13 +77,13 @@ export class Closer {
       closed = answer instanceof Promise ? await answer : answer;
     } catch (error) {
       if (!StoreError.isInstance(error)) throw error;
-      guard.insist("release", call.id, async () =>
-        tell(closing, receipt, await ledger.release(call.hold, closing.views), 0),
-      );
+      const told = once(({ readings }: Closed) => closing.onClosed?.(receipt, readings, 0));
+      guard.insist("release", call.id, async () => told(await ledger.release(call.hold, closing.views)));
     }
     this.#freed(call.hold);
-    if (closed !== undefined) tell(closing, receipt, closed, 0);
-    if (closed?.outcome !== "duplicate") emitter.emit("call-released", () => ({ ...eventOf(call), reason }));
+    if (closed?.outcome === "duplicate") return receipt;
+    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, 0);
+    emitter.emit("call-released", () => ({ ...eventOf(call), reason }));
     return receipt;
   }
 
@@ -130,14 +130,13 @@ export class Closer {
     } catch (error) {
       if (!StoreError.isInstance(error)) throw error;
       const late = this.#receipt(call, actual.usd, estimated);
-      guard.insist("settle", call.id, async () =>
-        tell(closing, late, await ledger.settle(call.hold, actual, views), actual.usd),
-      );
+      const told = once(({ readings }: Closed) => closing.onClosed?.(late, readings, actual.usd));
+      guard.insist("settle", call.id, async () => told(await ledger.settle(call.hold, actual, views)));
     }
     const receipt = this.#receipt(call, actual.usd, estimated, closed === undefined);
     this.#freed(call.hold);
     if (closed?.outcome === "duplicate") return receipt;
-    if (closed !== undefined) tell(closing, receipt, closed, actual.usd);
+    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, actual.usd);
     emitter.emit("call-settled", () => ({ ...eventOf(call), receipt }));
     if (closed?.outcome === "corrected") emitter.emit("lease-expired", () => ({ ...eventOf(call), receipt }));
     return receipt;
@@ -206,9 +205,13 @@ function isCertainlyUnbilled(error: unknown): boolean {
   return false;
 }
 
-/** Tells a call's own watchers once how it ended. */
-function tell(closing: Closable, receipt: Receipt, { outcome, readings }: Closed, chargedNano: number): void {
-  if (outcome !== "duplicate") closing.onClosed?.(receipt, readings, chargedNano);
+/** A close that was tried again is told once, also when the first try had come through and only its answer was lost. */
+function once(tell: (closed: Closed) => void): (closed: Closed) => void {
+  let told = false;
+  return (closed) => {
+    if (!told) tell(closed);
+    told = true;
+  };
 }
 
 /** Where clients put the HTTP status: the SDKs, fetch wrappers, axios. */

@@ -1,5 +1,8 @@
 import { DriftlockError, show } from "./driftlock-error.js";
 
+/** Fields may carry names of the caller's own: a model's, a user's. */
+const MAX_FIELD = 300;
+
 /** An option, a request, labels or messages that cannot be used: which field, the value and what is expected instead. */
 export class ConfigError extends DriftlockError {
   static override readonly kind: string = "ConfigError";
@@ -8,8 +11,9 @@ export class ConfigError extends DriftlockError {
   readonly value: unknown;
 
   constructor(details: { field: string; value: unknown; problem: string; cause?: unknown }) {
-    super(`${details.field}: ${details.problem}; got ${show(details.value)}`, { cause: details.cause });
-    this.field = details.field;
+    const field = details.field.length > MAX_FIELD ? `${details.field.slice(0, MAX_FIELD)}…` : details.field;
+    super(`${field}: ${details.problem}; got ${show(details.value)}`, { cause: details.cause });
+    this.field = field;
     this.value = details.value;
   }
 }

@@ -75,7 +75,6 @@ export class KeyvLife {
     }
     this.#seq = Math.max(this.#seq, head.seq);
     if (redo !== undefined && redo.epoch === head.epoch && redo.seq >= head.seq) {
-      await this.#store.read(redo.writes.map(({ key }) => key));
       await this.#store.write(redo.writes);
       this.#seq = Math.max(this.#seq, redo.seq);
     }

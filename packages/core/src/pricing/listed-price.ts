@@ -54,7 +54,6 @@ function current(prices: readonly ConditionalPrice[], at: number): ModelPrice {
 function possible(prices: readonly ConditionalPrice[], at: number): readonly ModelPrice[] {
   const dated = prices.filter(({ constraint }) => constraint?.type !== "time_of_date");
   const found = new Set(prices.filter((entry) => !dated.includes(entry)).map((entry) => entry.prices));
-  found.add(current(prices, at));
   if (dated.length > 0) found.add(current(dated, at));
   for (const { constraint, prices: listed } of dated) {
     const start = constraint?.type === "start_date" ? Date.parse(constraint.start_date) : undefined;

@@ -101,19 +101,30 @@ describe("onShortfall", () => {
   });
 
   it("is asked also when others wait in line already", async () => {
-    const rules = [
-      new MonthlyBudgetRule({ maxUsd: 1, when: ({ labels }) => labels["mission"] === undefined }),
+    const { policy } = bench([
       answering(1, ({ labels }) => (labels["mission"] === undefined ? null : RuleDecision.downgrade("small"))),
-    ];
-    const { policy } = bench(rules);
+    ]);
     const open = await policy.authorize(costing(1));
     const first = watch(policy.authorize(costing(0.5)));
     await settled();
-    const second = watch(policy.authorize(costing(0.5, { labels: { mission: "m1" } })));
+    // Of `flat` it could never have so much: refused at once, were the rule not asked.
+    const second = watch(policy.authorize(costing(1.2, { labels: { mission: "m1" } })));
     await settled();
+    expect([first.state, second.state]).toEqual(["waiting", "waiting"]);
     await open.settle(used(0.1));
     await settled();
-    expect([first.value?.request.model, second.value?.request.model]).toEqual(["flat", "small"]);
+    expect([first.value?.heldUsd, second.value?.heldUsd]).toEqual([0.5, 0.12]);
+  });
+
+  it("does not bind a call that had to wait all the same: the rules judge what was asked for again", async () => {
+    const { policy } = bench([answering(1, () => RuleDecision.downgrade("small"))]);
+    const open = await policy.authorize(costing(1));
+    const call = watch(policy.authorize(costing(0.5)));
+    await settled();
+    expect(call.state).toBe("waiting");
+    await open.settle(used(0.1));
+    await settled();
+    expect(call.value?.request.model).toBe("flat");
   });
 
   it("is asked again after a wait: what was short then may fit now", async () => {

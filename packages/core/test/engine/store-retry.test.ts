@@ -70,27 +70,31 @@ describe("a settle that fails", () => {
     expect(warnings).toEqual([expect.stringContaining("1 closes never reached the store")]);
   });
 
-  it("tells the rules' onClosed when it got through at last, once", async () => {
-    const clock = new ManualClock();
-    const store = new FaultyLedger(clock);
-    const seen: unknown[] = [];
-    const rule = {
-      name: "noting",
-      evaluate: new MonthlyBudgetRule({ maxUsd: 1 }).evaluate,
-      onClosed: (...[, receipt, readings]: [unknown, unknown, unknown]) => void seen.push(receipt, readings),
-    };
-    const { policy } = bench([rule], { store, clock });
-    const auth = await policy.authorize(costing(0.6));
-    store.fail("reject", "settle");
-    await auth.settle(used(0.25));
-    expect(seen).toEqual([]);
-    store.heal();
-    await pass(clock, 5_000);
-    expect(seen).toEqual([
-      { id: auth.id, model: "flat", costUsd: 0.25, heldUsd: 0.6, estimated: false },
-      [{ settled: 0.25, held: 0 }],
-    ]);
-  });
+  it.each(["reject", "lost", "late"] as const)(
+    "(%s) tells the rules' onClosed when it got through at last, once",
+    async (fault) => {
+      const clock = new ManualClock();
+      const store = new FaultyLedger(clock);
+      const seen: unknown[] = [];
+      const rule = {
+        name: "noting",
+        evaluate: new MonthlyBudgetRule({ maxUsd: 1 }).evaluate,
+        onClosed: (...[, receipt, readings]: [unknown, unknown, unknown]) => void seen.push(receipt, readings),
+      };
+      const { policy } = bench([rule], { store, clock });
+      const auth = await policy.authorize(costing(0.6));
+      store.fail(fault, "settle");
+      watch(auth.settle(used(0.25)));
+      await pass(clock, 700);
+      expect(seen).toEqual([]);
+      store.heal();
+      await pass(clock, 5_000);
+      expect(seen).toEqual([
+        { id: auth.id, model: "flat", costUsd: 0.25, heldUsd: 0.6, estimated: false },
+        [{ settled: 0.25, held: 0 }],
+      ]);
+    },
+  );
 });
 
 describe("a release that fails", () => {

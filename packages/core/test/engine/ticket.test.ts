@@ -37,7 +37,11 @@ describe("a ticket", () => {
     await auth.settle(used(0.6));
     await auth.release();
     expect(await month(policy)).toEqual({ spentUsd: 0.2, heldUsd: 0 });
-    expect(events.map(({ log }) => log.length)).toEqual([0, 1]);
+    const released = await policy.authorize(costing(0.6));
+    await other.settle(released.ticket, used(0.1));
+    await released.release();
+    expect((await month(policy)).spentUsd).toBeCloseTo(0.3, 12);
+    expect(events.map(({ log }) => log.length)).toEqual([0, 2]);
   });
 
   it("of a call of this very process closes it as its own settle would", async () => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
 import { BudgetRule } from "../../src/policy/rules/budget.js";
 import { MonthlyBudgetRule } from "../../src/policy/rules/monthly-budget.js";
@@ -78,19 +79,16 @@ describe("a call that does not fit now", () => {
 
   it("leaves the line also when the signal fires while it is trying", async () => {
     const controller = new AbortController();
-    let tries = 0;
-    const rule = {
-      name: "slow",
-      when: async ({ labels }: { labels: Readonly<Record<string, string>> }) => (
-        labels["slow"] === "y" && ++tries === 2 && controller.abort(new Error("user left")),
-        false
-      ),
-      evaluate: () => expect.fail("x"),
+    const when = async ({ labels }: { labels: Readonly<Record<string, string>> }) => {
+      if (labels["slow"] === "y") controller.abort(new Error("user left"));
+      return false;
     };
-    const { policy, clock } = bench([rule, budget()]);
+    const { policy } = bench([{ name: "slow", when, evaluate: () => expect.fail("it does not apply") }, budget()]);
     await policy.authorize(costing(0.7));
+    watch(policy.authorize(costing(0.9)));
+    await settled();
     const call = watch(policy.authorize(costing(0.9, { labels: { slow: "y" }, signal: controller.signal })));
-    await pass(clock, 400);
+    await settled();
     expect(call.error).toMatchObject({ message: "user left" });
   });
 
@@ -98,16 +96,19 @@ describe("a call that does not fit now", () => {
     const { policy, clock } = bench([budget()]);
     const first = await policy.authorize(costing(1));
     const controller = new AbortController();
+    const { signal } = new AbortController();
     const calls = [
-      watch(policy.authorize(costing(0.5))),
+      watch(policy.authorize(costing(0.5, { signal }))),
       watch(policy.authorize(costing(0.4, { signal: controller.signal }))),
       watch(policy.authorize(costing(0.6, { waitMs: 100 }))),
     ];
     await pass(clock, 150);
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
     controller.abort();
     await first.settle(used(0.1));
     await settled();
     expect(calls.map(({ state }) => state)).toEqual(["done", "failed", "failed"]);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
     await calls[0]!.value!.settle();
     await pass(clock, 25_000, 1_000);
     expect(clock.pending).toBe(0);
@@ -161,6 +162,28 @@ describe("the line", () => {
     await bob.release();
     await settled();
     expect(order).toEqual(["eve", "bob"]);
+  });
+
+  it("keeps it also for one that comes over from another meter", async () => {
+    const all = new BudgetRule({
+      name: "all",
+      maxUsd: 1,
+      per: "lifetime",
+      when: ({ labels }) => labels["all"] === "y",
+    });
+    const { policy } = bench([all, new BudgetRule({ name: "user", maxUsd: 1, per: "lifetime", scope: "user" })]);
+    const eve = await policy.authorize(costing(1, { labels: { user_id: "eve", all: "y" } }));
+    const bob = await policy.authorize(costing(1, { labels: { user_id: "bob" } }));
+    const first = watch(policy.authorize(costing(0.6, { labels: { user_id: "bob", all: "y" } })));
+    await settled();
+    const second = watch(policy.authorize(costing(0.6, { labels: { user_id: "bob" } })));
+    await settled();
+    await eve.release();
+    await settled();
+    expect([first.state, second.state]).toEqual(["waiting", "waiting"]);
+    await bob.release();
+    await settled();
+    expect([first.state, second.state]).toEqual(["done", "waiting"]);
   });
 
   it("wakes as many as fit when one large hold comes back", async () => {

@@ -179,6 +179,7 @@ describe("lookup never throws and answers the same again", () => {
     const again = book.lookup("gpt-4o", undefined, at);
     expect(again).not.toBe(first);
     expect(again).toEqual(first);
+    book.lookup("o3", undefined, at);
     expect(book.lookup("gpt-4o", undefined, at)).toBe(again);
     for (let name = 0; name < 3_000; name++) book.lookup(`other-${name}`, undefined, at);
     expect(book.lookup("gpt-4o", undefined, at)).not.toBe(again);

@@ -59,6 +59,13 @@ describe("a message that cannot be counted is a ConfigError naming its field, ne
     expect(String((thrown as ConfigError).value)).not.toContain("secret");
   });
 
+  test("the message says what is wrong", () => {
+    expect(() => promptBound(third(null))).toThrow("messages[3]: must be an object; got null");
+    expect(() => promptBound(third({ content: 7 }))).toThrow(
+      "messages[3].content: must be text, a list of parts or null; got 7",
+    );
+  });
+
   test("a tool's result inside itself is called a circle", () => {
     const result: Record<string, unknown> = { type: "tool_result" };
     result["content"] = [result];
