@@ -60,7 +60,7 @@ export async function outcome<T>(act: () => T | Promise<T>): Promise<{ value: T 
 }
 
 /** The error, if it is typed and its message names what it is about. */
-export function typed(error: unknown): DriftlockError {
+function typed(error: unknown): DriftlockError {
   if (!DriftlockError.isInstance(error)) throw new Error(`not an error of Driftlock: ${shown(error)}`);
   expect(error.code).toMatch(/^[A-Z_]+$/);
   expect(error.message.length).toBeLessThan(2_000);

@@ -46,14 +46,16 @@ export function readAmbient(given: Partial<Ambient>): Partial<Ambient> {
       throw wrong("ambient", given, "must be an object { labels?, rules? }");
     const { labels, rules, mission, insideCall } = given;
     if (rules !== undefined && !Array.isArray(rules)) throw wrong("ambient.rules", rules, "must be an array of rules");
-    rules?.forEach((rule, i) => checkRule(rule, `ambient.rules[${i}]`));
+    // A copy has no holes.
+    const list = rules && Array.from(rules);
+    list?.forEach((rule, i) => checkRule(rule, `ambient.rules[${i}]`));
     if (mission !== undefined && typeof mission?.id !== "string")
       throw wrong("ambient.mission", mission, "must be an object with an id");
     if (insideCall !== undefined && typeof insideCall !== "boolean")
       throw wrong("ambient.insideCall", insideCall, "must be true or false");
     return {
       labels: labels === undefined ? undefined : readLabels(labels),
-      rules,
+      rules: list,
       mission,
       insideCall,
     } as Partial<Ambient>;

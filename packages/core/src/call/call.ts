@@ -104,7 +104,7 @@ export function placed(rules: Ambient["rules"], shadowAll: boolean): readonly Pl
 }
 
 /** What a claim's meter shows for a call with these labels; nothing spent where the call lacks the label. */
-export async function readClaim({ compiler, guard, ledger }: Parts, claim: Claim, labels: Labels): Promise<Reading> {
+async function readClaim({ compiler, guard, ledger }: Parts, claim: Claim, labels: Labels): Promise<Reading> {
   const account = accountOf(claim.scope, labels);
   if (account === undefined || claim.window === "request") return { settled: 0, held: 0 };
   const [reading] = await guard.ask("read", undefined, () => ledger.read([compiler.meter(claim, account)]));

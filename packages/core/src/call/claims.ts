@@ -68,7 +68,7 @@ export class ClaimCompiler {
           "a claim's window must be a lifetime, a calendar unit, 1 to 366 days, or a sliding one of 1 ms to 366 days",
         );
       const most = measure === "usd" ? MAX_USD : Number.MAX_SAFE_INTEGER;
-      if (limit !== "stored" && limit !== Infinity && !(limit >= 0 && limit <= most)) {
+      if (limit !== "stored" && limit !== Infinity && !(typeof limit === "number" && limit >= 0 && limit <= most)) {
         throw new TypeError(`a claim's limit must be a number from 0 to ${most}, got ${String(limit)}`);
       }
       if (window === "request") return { limit, measure, window: { kind: "lifetime" }, series: "" };
@@ -106,7 +106,7 @@ function isWindow(window: Window): boolean {
     case "days":
       return Number.isInteger(window.days) && window.days >= 1 && window.days <= MAX_DAYS;
     case "sliding":
-      return window.ms >= 1 && window.ms <= MAX_SLIDING_MS;
+      return typeof window.ms === "number" && window.ms >= 1 && window.ms <= MAX_SLIDING_MS;
     default:
       return false;
   }

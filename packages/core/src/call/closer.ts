@@ -234,6 +234,6 @@ const neverSent: ReadonlySet<string> = new Set([
 ]);
 
 /** What events say of a call. */
-export function eventOf({ id, model, labels }: OpenCall): { id: string; model: string; labels: OpenCall["labels"] } {
+function eventOf({ id, model, labels }: OpenCall): { id: string; model: string; labels: OpenCall["labels"] } {
   return { id, model, labels };
 }

@@ -21,7 +21,7 @@ const USER_DAYS: Claim = { ...WORKSPACE_DAYS, scope: "user" };
 /** Windows whose thresholds are told: those that turn over as a whole. */
 const TURNING: ReadonlySet<string> = new Set(["calendar", "lifetime"]);
 
-/** A call that is free by price makes no money claims. */
+/** A call that is free by price is under no money limit. A bill that comes all the same is counted. */
 function isFreeOfCharge({ request }: Call, { sizing: { price } }: CallCandidate): boolean {
   return price === undefined ? request.costUsd === 0 : isFree(price);
 }
@@ -52,9 +52,10 @@ export class Demand {
 
     const add = (claim: Claim, by: OwnedClaim | undefined) => {
       const account = accountOf(claim.scope, labels);
-      if (account === undefined || claim.window === "request" || (free && claim.measure === "usd")) return;
+      if (account === undefined || claim.window === "request") return;
       const added = by === undefined || claim.measure !== "usd" ? 0 : control.addedTo(by.owner.rule.name, labels, now);
-      claims.push(compiler.meterClaim(claim, account, candidate, added, by?.owner.shadow ?? false));
+      const claimed = compiler.meterClaim(claim, account, candidate, added, by?.owner.shadow ?? false);
+      claims.push(free && claim.measure === "usd" ? { ...claimed, limit: Infinity } : claimed);
       owned.push(by);
     };
     for (const by of rulesClaims) add(by.claim, by);
@@ -76,7 +77,7 @@ export class Demand {
       named: call.named,
       notAfter: clock.now() + options.storeTimeoutMs,
       seen: { account: CONTROL, version: control.version },
-      maxAccounts: options.maxAccounts,
+      maxAccounts: options.mode === "shadow" ? undefined : options.maxAccounts,
     };
   }
 

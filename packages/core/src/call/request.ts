@@ -62,7 +62,8 @@ function text(field: string, value: unknown, most: number): void {
 }
 
 function shape(field: string, value: unknown, sound: (value: never) => boolean, problem: string): void {
-  if (value !== undefined && !reading(field, value, () => sound(value as never))) throw new ConfigError({ field, value, problem });
+  if (value !== undefined && !reading(field, value, () => sound(value as never)))
+    throw new ConfigError({ field, value, problem });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

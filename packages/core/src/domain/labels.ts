@@ -1,7 +1,7 @@
 /** Labels of a call: who and what it is for. The user is `user_id`. */
 export type Labels = Readonly<Record<string, string>>;
 
-export const MAX_LABELS = 32;
+const MAX_LABELS = 32;
 export const MAX_LABEL_LENGTH = 256;
 export const USER_LABEL = "user_id";
 

@@ -2,7 +2,7 @@ import { USER_LABEL, type Labels } from "../domain/labels.js";
 import type { Scope } from "../domain/claim.js";
 
 /** Everybody's account. */
-export const WORKSPACE = "workspace";
+const WORKSPACE = "workspace";
 /** Holds what operators changed: freezes and adjustments. */
 export const CONTROL = "control";
 
@@ -15,7 +15,7 @@ export function accountOf(scope: Scope, labels: Labels): string | undefined {
 }
 
 /** The account of one value of a label. No label can reach another's account: every segment is encoded. */
-export function labelAccount(label: string, value: string): string {
+function labelAccount(label: string, value: string): string {
   return `label:${segment(label)}:${segment(value)}`;
 }
 

@@ -11,7 +11,7 @@ export type Limit = number | ((context: Context) => number | null | Promise<numb
 const YEAR_SECONDS = 366 * 86_400;
 
 /** Throws `ConfigError` unless `limit` is a number from 0 to `most` or a function. */
-export function checkLimit(
+function checkLimit(
   rule: string,
   option: string,
   limit: unknown,
@@ -95,17 +95,5 @@ export function readOptions<T extends object>(rule: string, options: T): T {
   return reading(rule, options, () => {
     if (typeof options === "object" && options !== null && !Array.isArray(options)) return { ...options };
     throw new ConfigError({ field: rule, value: options, problem: "takes an object of options" });
-  });
-}
-
-/** A set of model names from any iterable but a string. */
-export function modelSet(field: string, models: unknown): ReadonlySet<string> {
-  return reading(field, models, () => {
-    const iterable = typeof models === "object" && models !== null && Symbol.iterator in models;
-    const names = iterable ? [...(models as Iterable<unknown>)] : undefined;
-    if (names === undefined || !names.every((name) => typeof name === "string" && name !== "")) {
-      throw new ConfigError({ field, value: models, problem: "must be an array or set of model names" });
-    }
-    return new Set(names as string[]);
   });
 }

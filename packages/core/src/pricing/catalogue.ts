@@ -1,5 +1,5 @@
 import { findProvider, type MatchLogic, type ModelInfo, type Provider } from "@pydantic/genai-prices";
-import { isBedrockName, isVariantOf, modelKey } from "./model-name.js";
+import { isBedrockName, isVariantOf, modelKey } from "../domain/model-name.js";
 
 /** The release of `@pydantic/genai-prices` the prices come from; a test holds it to the installed one. */
 export const CATALOGUE_VERSION = "0.1.8";

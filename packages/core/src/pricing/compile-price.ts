@@ -2,7 +2,7 @@ import { ConfigError } from "../errors/config-error.js";
 import { type Price, type Rates, type TokenPrice, tokenPrice } from "./price.js";
 
 /** USD per million tokens above which a price is a mistake; the dearest model listed costs $600. */
-export const MAX_USD_PER_MTOK = 100_000;
+const MAX_USD_PER_MTOK = 100_000;
 
 const required = ["inputUsdPerMTok", "outputUsdPerMTok"] as const;
 const optional = ["cacheReadUsdPerMTok", "cacheWriteUsdPerMTok"] as const;

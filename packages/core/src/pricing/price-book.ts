@@ -2,7 +2,7 @@ import { ConfigError } from "../errors/config-error.js";
 import { CATALOGUE_VERSION, findListed } from "./catalogue.js";
 import { compilePrice } from "./compile-price.js";
 import { listedPrice } from "./listed-price.js";
-import { isDrifting, isVariantOf, modelKey } from "./model-name.js";
+import { isDrifting, isVariantOf, modelKey } from "../domain/model-name.js";
 import { type Price, type TokenPrice, tokenPrice } from "./price.js";
 
 export interface PricesOptions {

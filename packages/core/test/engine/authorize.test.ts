@@ -134,6 +134,18 @@ describe("settle", () => {
       await (await policy.authorize({ operation: "search", costUsd: 0.3 })).settle({ costUsd: 0.1 }),
     ).toMatchObject({ costUsd: 0.1 });
   });
+
+  it("of a free call that was billed all the same counts the bill, though no money limit stands before such a call", async () => {
+    const { policy } = bench([budget()], { prices: { free: ["ollama"] } });
+    const free = { model: "llama3", provider: "ollama", inputTokens: 1_000 };
+    expect(await (await policy.authorize(free)).settle({ costUsd: 1.5 })).toMatchObject({ costUsd: 1.5, heldUsd: 0 });
+    expect(await month(policy)).toEqual({ spentUsd: 1.5, heldUsd: 0 });
+    expect(await (await policy.authorize(free)).settle({ inputTokens: 5, outputTokens: 5 })).toMatchObject({
+      costUsd: 0,
+    });
+    await policy.run({ operation: "look", costUsd: 0 }, () => 1);
+    await refusal(policy.authorize({ operation: "look", costUsd: 0.000_000_001 }));
+  });
 });
 
 describe("release", () => {

@@ -8,7 +8,7 @@ import type { Rule } from "../../src/policy/rule.js";
 import { ManualClock } from "../../src/testing/manual-clock.js";
 
 /** `flat` costs $0.001 a token, in and out; `small` a tenth of it; `tiny` a hundredth. */
-export const overrides = {
+const overrides = {
   flat: { inputUsdPerMTok: 1_000, outputUsdPerMTok: 1_000 },
   small: { inputUsdPerMTok: 100, outputUsdPerMTok: 100 },
   tiny: { inputUsdPerMTok: 10, outputUsdPerMTok: 10 },

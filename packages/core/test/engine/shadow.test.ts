@@ -146,6 +146,11 @@ describe("a policy in shadow", () => {
     expect(events.map(({ event }) => event.ruleName)).toContain("Freeze");
   });
 
+  it("refuses no new account either", async () => {
+    const { policy } = bench(all(), { mode: "shadow", maxAccounts: 1 });
+    for (const user_id of ["ada", "bob"]) await policy.authorize(costing(0.1, { labels: { user_id } }));
+  });
+
   it("makes a rule's own enforce no stronger", async () => {
     const { policy } = bench([new MonthlyBudgetRule({ maxUsd: 0, mode: "enforce" })], { mode: "shadow" });
     await policy.authorize(costing(0.1));

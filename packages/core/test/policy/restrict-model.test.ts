@@ -28,6 +28,17 @@ describe("RestrictModelRule", () => {
     },
   );
 
+  it.each([
+    "openai/gpt-4o",
+    "us.anthropic.claude-sonnet-4-20250514-v1:0",
+    "anthropic/claude-sonnet-4",
+    "claude-sonnet-4-0",
+    " GPT-4o ",
+  ])("knows %s by the name it carries", async (model) => {
+    const rule = new RestrictModelRule({ disallowedModels: ["gpt-4o", "claude-sonnet-4"] });
+    await refusal(bench([rule], { unknownModel: "allow" }).policy.authorize(call(model)));
+  });
+
   it("restricts only where its condition holds", async () => {
     const { policy } = bench([
       new RestrictModelRule({ disallowedModels: ["gpt-4o"], condition: ({ labels }) => labels["plan"] === "free" }),

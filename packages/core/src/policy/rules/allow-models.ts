@@ -1,8 +1,8 @@
 import type { Context } from "../../domain/context.js";
 import { RuleDecision } from "../decision.js";
-import { atOnce, checkFunction, readOptions, modelSet } from "../options.js";
+import { atOnce, checkFunction, readOptions } from "../options.js";
+import { ModelList } from "../model-list.js";
 import { BaseRule, type RuleOptions } from "../rule.js";
-import { listed } from "./restrict-model.js";
 
 export interface AllowModelsOptions extends RuleOptions {
   /** The only model names that pass; a dated variant of a listed model counts as it. */
@@ -13,20 +13,20 @@ export interface AllowModelsOptions extends RuleOptions {
 
 /** Blocks calls to every model but the listed ones. */
 export class AllowModelsRule extends BaseRule {
-  readonly #models: ReadonlySet<string>;
+  readonly #models: ModelList;
   readonly #condition: ((context: Context) => boolean) | undefined;
 
   constructor(given: AllowModelsOptions) {
     const options = readOptions("AllowModelsRule", given);
     super(options, "AllowModelsRule");
     checkFunction(`${this.name}.condition`, options.condition, true);
-    this.#models = modelSet(`${this.name}.models`, options.models);
+    this.#models = new ModelList(`${this.name}.models`, options.models);
     this.#condition = options.condition;
   }
 
   evaluate(context: Context): RuleDecision {
     const { model } = context;
-    if (listed(this.#models, model) || atOnce(`${this.name}.condition`, this.#condition?.(context)) === false)
+    if (this.#models.has(model) || atOnce(`${this.name}.condition`, this.#condition?.(context)) === false)
       return RuleDecision.allow();
     return RuleDecision.block({ model });
   }

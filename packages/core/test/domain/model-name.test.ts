@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isDrifting, isVariantOf } from "../../src/pricing/model-name.js";
+import { isDrifting, isVariantOf } from "../../src/domain/model-name.js";
 
 describe("a dated variant counts as its model", () => {
   test.each([
