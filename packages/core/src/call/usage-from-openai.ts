@@ -17,9 +17,10 @@ export function usageFromOpenAI(usage: unknown): Usage | undefined {
 function inclusive(usage: object): Usage | undefined {
   const raw = usage as Record<string, unknown>;
   const inputTokens = raw["prompt_tokens"] ?? raw["input_tokens"];
-  const outputTokens =
-    raw["completion_tokens"] ?? raw["output_tokens"] ?? (raw["total_tokens"] === inputTokens ? 0 : undefined);
-  if (inputTokens === undefined && outputTokens === undefined) return undefined;
+  const given = raw["completion_tokens"] ?? raw["output_tokens"];
+  if (inputTokens === undefined && given === undefined) return undefined;
+  // Embeddings have no output, and say so only by their total.
+  const outputTokens = given ?? (raw["total_tokens"] === inputTokens ? 0 : undefined);
   const input = details(raw, "prompt_tokens_details", "input_tokens_details");
   const output = details(raw, "completion_tokens_details", "output_tokens_details");
   const cacheReadTokens = input["cached_tokens"];

@@ -11,12 +11,7 @@ export type Limit = number | ((context: Context) => number | null | Promise<numb
 const YEAR_SECONDS = 366 * 86_400;
 
 /** Throws `ConfigError` unless `limit` is a number from 0 to `most` or a function. */
-function checkLimit(
-  rule: string,
-  option: string,
-  limit: unknown,
-  most: number = MAX_USD,
-): asserts limit is Limit {
+function checkLimit(rule: string, option: string, limit: unknown, most: number = MAX_USD): asserts limit is Limit {
   if (typeof limit === "function") return;
   checkNumber(`${rule}.${option}`, limit, most);
 }

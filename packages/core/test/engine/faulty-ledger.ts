@@ -106,3 +106,14 @@ export function faulty(options: Partial<PolicyEngineOptions> = {}) {
   const books = () => month(bench(rules, { store: ledger.inner, clock }).policy);
   return { policy, clock, ledger, books };
 }
+
+/** A ledger whose every answer takes a turn of the event loop's microtasks. */
+export function lateLedger(inner: MemoryLedger): Ledger {
+  return new Proxy(inner, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => Promise.resolve().then(() => Reflect.apply(value, target, args) as unknown);
+    },
+  }) as Ledger;
+}

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { PolicyEngine } from "../../src/engine.js";
+import { MemoryLedger } from "../../src/ledger/memory.js";
 import type { Rule } from "../../src/policy/rule.js";
 import { BudgetRule } from "../../src/policy/rules/budget.js";
 import { ConcurrencyLimitRule } from "../../src/policy/rules/concurrency-limit.js";
@@ -11,6 +12,8 @@ import { PerUserBudgetRule } from "../../src/policy/rules/per-user-budget.js";
 import { RestrictModelRule } from "../../src/policy/rules/restrict-model.js";
 import { TagBasedModelDowngradeRule } from "../../src/policy/rules/tag-based-model-downgrade.js";
 import { VelocityLimitRule } from "../../src/policy/rules/velocity-limit.js";
+import { ManualClock } from "../../src/testing/manual-clock.js";
+import { lateLedger } from "./faulty-ledger.js";
 import { bench, costing, month, refusal, settled, used } from "./kit.js";
 
 const ada = { user_id: "ada" };
@@ -91,6 +94,17 @@ describe("100 parallel calls of $0.10 against $1, with default options:", () => 
     const { sent, refused } = await storm(100, (i, send) => entries["run"]!(i % 2 === 0 ? policy : other, {}, send));
     expect([sent, refused.length]).toEqual([10, 90]);
     expect(await month(other)).toEqual({ spentUsd: 1, heldUsd: 0 });
+  });
+
+  it("is so on a ledger that answers later", async () => {
+    const clock = new ManualClock();
+    const { policy } = bench([new MonthlyBudgetRule({ maxUsd: 1 })], {
+      store: lateLedger(new MemoryLedger({ clock })),
+      clock,
+    });
+    const { sent, refused } = await storm(100, (_i, send) => entries["run"]!(policy, {}, send));
+    expect([sent, refused.length]).toEqual([10, 90]);
+    expect(await month(policy)).toEqual({ spentUsd: 1, heldUsd: 0 });
   });
 
   it("does not let time decide: no call waited", async () => {

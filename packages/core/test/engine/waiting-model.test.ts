@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Authorization } from "../../src/call/authorization.js";
-import type { Ledger } from "../../src/ledger/ledger.js";
 import { MemoryLedger } from "../../src/ledger/memory.js";
 import { BudgetRule } from "../../src/policy/rules/budget.js";
 import { ManualClock } from "../../src/testing/manual-clock.js";
+import { lateLedger } from "./faulty-ledger.js";
 import { bench, costing, used } from "./kit.js";
 
 type Step =
@@ -38,17 +38,6 @@ const steps = fc.array(
   { minLength: 4, maxLength: 24 },
 );
 
-/** A ledger whose every answer takes a turn of the event loop's microtasks. */
-function late(inner: MemoryLedger): Ledger {
-  return new Proxy(inner, {
-    get(target, name) {
-      const value = Reflect.get(target, name, target) as unknown;
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => Promise.resolve().then(() => Reflect.apply(value, target, args) as unknown);
-    },
-  }) as Ledger;
-}
-
 interface Waiter {
   readonly index: number;
   readonly cents: number;
@@ -77,7 +66,7 @@ async function play(
     new BudgetRule({ maxUsd: LIMIT / 100, per: "lifetime" }),
     ...(perUser ? [new BudgetRule({ name: "user", maxUsd: 0.5, per: "lifetime", scope: "user" })] : []),
   ];
-  const { policy } = bench(rules, { store: isLate ? late(inner) : inner, clock });
+  const { policy } = bench(rules, { store: isLate ? lateLedger(inner) : inner, clock });
   const calls: Waiter[] = [];
   const world: World = { calls, settled: 0, userSettled: [0, 0, 0], now: () => clock.now() };
   const after = async () => {
