@@ -37,8 +37,8 @@ export const FULL: Effort = {
 };
 /** For a first look; the many are still many enough to see growth. */
 export const QUICK: Effort = {
-  measureMs: 200,
-  warmUpMs: 150,
+  measureMs: 120,
+  warmUpMs: 300,
   processes: 5,
   heaps: 1,
   manyCalls: 50_000,

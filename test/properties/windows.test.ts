@@ -74,7 +74,7 @@ describe("windows agree with a calendar that asks Intl about every amount", () =
           }
         }
       }),
-      { numRuns: runs(200) },
+      { numRuns: runs(1_000) },
     );
   });
 
@@ -94,7 +94,7 @@ describe("windows agree with a calendar that asks Intl about every amount", () =
         clock.advance(1);
         expect(await settled(ledger, meter)).toBe(0);
       }),
-      { numRuns: runs(200) },
+      { numRuns: runs(1_000) },
     );
   });
 });

@@ -10,6 +10,7 @@ import { Closer } from "./call/closer.js";
 import { Control } from "./call/control.js";
 import { inspect, usageOfRules, type UsageRow, type Verdict } from "./call/inspect.js";
 import { callOfTicket, type UsageReport } from "./call/open-call.js";
+import { Outage } from "./call/outage.js";
 import { OpenCalls } from "./call/open-calls.js";
 import { Operators, type AdjustOptions, type FreezeOptions } from "./call/operators.js";
 import type { Parts } from "./call/parts.js";
@@ -92,6 +93,7 @@ export class PolicyEngine {
       unknownPrice,
       compiler,
       control: new Control(),
+      outage: new Outage(options.onStoreFailure),
     };
     this.#rules = placed(options.rules, options.mode === "shadow");
     this.#open = new OpenCalls(ledger, guard, clock, leaseMs, maxCallMs);
@@ -195,7 +197,9 @@ export class PolicyEngine {
   async settle(ticket: string, usage?: UsageReport): Promise<Receipt> {
     const call = callOfTicket(ticket);
     const own = this.#open.find(call.id);
-    return own === undefined ? this.#closer.settleTicket(call, usage) : own.settle(usage);
+    // Ids are unique within a ledger: a ticket of another one closes its own call.
+    if (own === undefined || own.call.hold.epoch !== call.hold.epoch) return this.#closer.settleTicket(call, usage);
+    return own.settle(usage);
   }
 
   /** Refuses calls carrying all these labels (every call without labels), in every process at its next call. */

@@ -151,15 +151,23 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
   }
 
   #labels(metadata: Metadata = {}): Labels {
-    return withPicked(this.#options.labels, this.#pick(metadata), this.#trusted);
+    return withPicked(this.#options.labels, this.#pick(metadata), this.#trusted, this.#options.policy.labelNames);
   }
 
   #pick(metadata: Metadata): unknown {
     try {
-      return this.#labelsFrom(metadata);
+      const picked = this.#labelsFrom(metadata);
+      if (typeof (picked as { then?: unknown } | undefined)?.then === "function")
+        throw new TypeError("it answered a promise");
+      return picked;
     } catch (cause) {
       // A call whose user is not known could pass that user's limits.
-      throw new ConfigError({ field: "labelsFrom", value: this.#labelsFrom, problem: "must not throw", cause });
+      throw new ConfigError({
+        field: "labelsFrom",
+        value: this.#labelsFrom,
+        problem: "must answer at once, and not throw",
+        cause,
+      });
     }
   }
 }

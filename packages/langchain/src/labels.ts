@@ -19,11 +19,17 @@ export function labelsFromMetadata(metadata: Metadata, names: readonly string[])
 }
 
 /** `own` labels with those of whatever a host's metadata holds: never throws, leaves out what is barred or cannot be a label. */
-export function withPicked(own: Labels | undefined, picked: unknown, barred: ReadonlySet<string>): Labels {
+export function withPicked(
+  own: Labels | undefined,
+  picked: unknown,
+  barred: ReadonlySet<string>,
+  names: readonly string[] = [],
+): Labels {
   const labels: Record<string, string> = Object.assign(Object.create(null), own);
   if (typeof picked !== "object" || picked === null) return labels;
   let count = Object.keys(labels).length;
-  for (const name of Object.keys(picked)) {
+  // What rules count by comes first: it must not be among what is left out.
+  for (const name of new Set([...usual, ...names, ...Object.keys(picked)])) {
     if (barred.has(name) || name === "" || name.length > MAX_LENGTH || name === "__proto__") continue;
     const value = asLabel(read(picked as Metadata, name));
     if (value === undefined || (labels[name] === undefined && ++count > MAX_LABELS)) continue;

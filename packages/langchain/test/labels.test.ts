@@ -195,3 +195,19 @@ it("LangChain waits for the handler, and raises what it throws", async () => {
   expect(handler).toMatchObject({ raiseError: true, awaitHandlers: true });
   expect(handler.copy()).toMatchObject({ raiseError: true, awaitHandlers: true, name: "DriftlockCallbackHandler" });
 });
+
+describe("a user is never lost on the way", () => {
+  it("labelsFrom that answers a promise refuses the call", async () => {
+    const labelsFrom = (() => Promise.resolve({ user_id: "ada" })) as never;
+    const { chat, server } = await setUp({ rules }, { labelsFrom });
+    expect(await failure(chat().invoke("Hi"))).toMatchObject({ code: "INVALID_INPUT", field: "labelsFrom" });
+    expect(server.requests).toHaveLength(0);
+  });
+
+  it("user_id and what rules count by come first when there are too many labels", async () => {
+    const crowd = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`label${i}`, "x"]));
+    const policy = { rules: [new BudgetRule({ maxUsd: 1, scope: { label: "team" } })] };
+    const labelsFrom = () => ({ ...crowd, team: "search", user_id: "ada" });
+    expect(await labelsOf({}, { labelsFrom }, policy)).toMatchObject({ user_id: "ada", team: "search" });
+  });
+});

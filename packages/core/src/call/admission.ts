@@ -13,7 +13,6 @@ import type { CallCandidate } from "./candidate.js";
 import { fitsLater } from "./claims.js";
 import { Demand } from "./demand.js";
 import { readControl } from "./operators.js";
-import { Outage } from "./outage.js";
 import type { Parts } from "./parts.js";
 import { Refusals } from "./refusals.js";
 
@@ -25,6 +24,9 @@ export interface Admitted {
   readonly n: number;
   readonly demand: Demand;
 }
+
+/** Models a call tries at most before it waits or is refused: a rule that names a new one for ever must not hold it up. */
+const MAX_SWAPS = 16;
 
 /** Where a call stands between two tries. */
 interface Progress {
@@ -44,12 +46,10 @@ interface Progress {
 /** Lets calls in: decide, reserve, and where it does not fit downgrade, wait, take less or refuse. */
 export class Admission {
   readonly #parts: Parts;
-  readonly #outage: Outage;
   readonly #refusals: Refusals;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#outage = new Outage(parts.options.onStoreFailure);
     this.#refusals = new Refusals(parts.emitter);
   }
 
@@ -99,21 +99,24 @@ export class Admission {
       room.size > 0 && this.#mayWait(call, progress) ? room.queueBefore(demand.limited(), progress.place) : undefined;
     if (queue !== undefined) return this.#behind(call, progress, candidate, demand, queue);
 
-    const { frees } = room;
     const request = demand.reserveRequest(this.#parts, call, candidate, progress.take);
     let answer: Exclude<Reserved, { kind: "late" }>;
+    let missed = false;
+    const mark = room.watch();
     try {
       const asked = guard.ask("reserve", call.id, () => ledger.reserve(request));
       const reserved = asked instanceof Promise ? await asked : asked;
       if (!isReserved(reserved)) throw new StoreError("reserve", "the ledger gave an answer that is none");
       if (reserved.kind === "late") throw new StoreError("reserve", "the store answered after its deadline");
       answer = reserved;
+      missed = answer.kind === "short" && room.freedSince(mark, demand.meterOf(answer.shortages[0]!));
     } catch (error) {
       return this.#withoutStore(call, candidate, demand, request, error);
+    } finally {
+      room.unwatch();
     }
     switch (answer.kind) {
       case "held":
-        this.#outage.over();
         if (answer.shadowed.length > 0) {
           const refusals = answer.shadowed.map((shortage) => this.#refusals.of(demand, shortage, candidate.context));
           this.#refusals.tellShadowed(call, progress.shadowed, model, refusals);
@@ -127,7 +130,7 @@ export class Admission {
       case "full":
         throw new AccountLimitError(this.#parts.options.maxAccounts!);
       case "short":
-        return this.#short(call, progress, candidate, demand, answer.shortages, frees);
+        return this.#short(call, progress, candidate, demand, answer.shortages, missed);
     }
   }
 
@@ -178,17 +181,14 @@ export class Admission {
     candidate: CallCandidate,
     demand: Demand,
     shortages: readonly Shortage[],
-    frees: number,
+    missed: boolean,
   ): Promise<undefined> {
     if (this.#answered(call, progress, candidate, demand, shortages)) return undefined;
-    const { room } = this.#parts;
     const hopeless = shortages.find((shortage) => !fitsLater(shortage, shortage.floor));
     if (hopeless !== undefined) throw this.#refusals.short(call, demand, hopeless, candidate.context);
     const worthWaiting = shortages.every((s) => fitsLater(s, s.want)) || shortages.some((s) => s.held > 0);
     if (worthWaiting && this.#mayWait(call, progress)) {
-      // A hold that came back while the ledger answered woke nobody: try again.
-      if (room.frees !== frees) return undefined;
-      await this.#wait(call, progress, demand.meterOf(shortages[0]!), demand);
+      await this.#wait(call, progress, demand.meterOf(shortages[0]!), demand, missed);
       return undefined;
     }
     if (progress.take === "largest") throw this.#refusals.short(call, demand, shortages[0]!, candidate.context);
@@ -223,6 +223,7 @@ export class Admission {
       const model = decision?.action === "downgrade" ? decision.metadata["downgradeTo"] : undefined;
       const key = JSON.stringify([owner.rule.name, model]);
       if (typeof model !== "string" || model === context.model || progress.swaps.has(key)) continue;
+      if (progress.swaps.size >= MAX_SWAPS) return false;
       progress.swaps.add(key);
       progress.swap = { model, owner };
       return true;
@@ -231,7 +232,7 @@ export class Admission {
   }
 
   /** Waits for a hold to come back; afterwards the rules judge the original request again. */
-  async #wait(call: Call, progress: Progress, meter: Meter, demand: Demand): Promise<void> {
+  async #wait(call: Call, progress: Progress, meter: Meter, demand: Demand, missed = false): Promise<void> {
     const { room, clock, emitter } = this.#parts;
     const { signal } = call.request;
     if (progress.place === undefined) {
@@ -244,7 +245,10 @@ export class Admission {
       }));
     }
     progress.deadline ??= clock.now() + call.waitMs;
-    const wake = await progress.place.wait(meter, Math.max(0, progress.deadline - clock.now()), signal);
+    const woken = progress.place.wait(meter, Math.max(0, progress.deadline - clock.now()), signal);
+    // A hold that came back while the ledger answered woke nobody: try again, in line and with the clock running.
+    if (missed) progress.place.wake("room");
+    const wake = await woken;
     progress.swap = undefined;
     progress.swaps.clear();
     progress.timedOut = wake === "timeout" || clock.now() >= progress.deadline;
@@ -264,9 +268,10 @@ export class Admission {
     const hold = holdOf(request, "", candidate.want, clock.now());
     // The answer was lost, not the reserve perhaps: what it may have held is given back until the store acknowledges.
     if (!StateLostError.isInstance(error)) guard.insist("release", call.id, () => ledger.release(hold));
-    const goesOn = () => !StateLostError.isInstance(error) && this.#outage.admits(candidate.boundNano(candidate.want));
+    const goesOn = () =>
+      !StateLostError.isInstance(error) && this.#parts.outage.admits(candidate.boundNano(candidate.want));
     if (this.#parts.options.mode !== "shadow" && !goesOn()) throw error;
-    return { hold: { ...hold, id: `${call.id}~unheld` }, candidate, n: candidate.want, demand };
+    return { hold: { ...hold, id: ` unheld ${call.id}` }, candidate, n: candidate.want, demand };
   }
 
   async #refuseFrozen(call: Call, progress: Progress): Promise<void> {

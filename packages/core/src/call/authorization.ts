@@ -2,6 +2,7 @@ import { toUsd } from "../domain/money.js";
 import type { Receipt } from "../domain/receipt.js";
 import type { ModelRequest, RequestOptions } from "../domain/request.js";
 import { ConfigError } from "../errors/config-error.js";
+import { UsageError } from "../errors/usage-error.js";
 import type { Meter } from "../ledger/ledger.js";
 import { checkFunction } from "../policy/options.js";
 import type { Closer } from "./closer.js";
@@ -160,9 +161,10 @@ export class Authorization implements Closable {
     else await this.#stream.abandon();
   }
 
-  async #streamed({ outputTokens, usage, error }: StreamEnd): Promise<void> {
+  async #streamed({ outputTokens, isWhole, usage, error }: StreamEnd): Promise<void> {
     if (error !== undefined && this.#closer.isUnbilled(error)) await this.fail(error);
     else if (usage !== undefined) await this.settleQuietly(usage);
+    else if (isWhole && outputTokens === 0) await this.#settleUnseen();
     else {
       this.#settled ??= this.#settleAt(outputTokens);
       await this.#settled.catch((failure: unknown) => this.#closer.report(this.id, failure));
@@ -172,6 +174,13 @@ export class Authorization implements Closable {
   /** Charges the input and the output that was seen, marked as estimated. */
   #settleAt(outputTokens: number): Promise<Receipt> {
     return this.#closer.settle(this, { inputTokens: this.call.inputTokens, outputTokens }, true);
+  }
+
+  /** A whole stream without text and without a usage: nothing is known of it, so it is charged at its bound. */
+  async #settleUnseen(): Promise<void> {
+    const problem = "the stream carried neither a usage nor text; say where the usage is with usageOf";
+    this.#closer.report(this.id, new UsageError({ field: "usage", value: undefined, problem }));
+    await this.settleQuietly(undefined);
   }
 
   async #release(reason: "never-sent" | "unbilled"): Promise<void> {

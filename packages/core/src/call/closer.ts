@@ -2,7 +2,7 @@ import type { Clock } from "../clock.js";
 import { costToNano, toUsd } from "../domain/money.js";
 import type { Receipt } from "../domain/receipt.js";
 import { readUsage, usageProblem } from "../domain/usage.js";
-import { messageOf } from "../errors/driftlock-error.js";
+import { DriftlockError, messageOf } from "../errors/driftlock-error.js";
 import { StoreError } from "../errors/store-error.js";
 import { UsageError } from "../errors/usage-error.js";
 import type { Emitter } from "../events/emitter.js";
@@ -13,6 +13,7 @@ import type { WaitingRoom } from "../ledger/waiting-room.js";
 import type { PriceBook, PriceMatch } from "../pricing/price-book.js";
 import { costOf, priceFor } from "../pricing/price.js";
 import type { Tokenizer } from "../pricing/tokenizer.js";
+import type { Outage } from "./outage.js";
 import type { Closable, OpenCall, UsageReport } from "./open-call.js";
 
 export interface CloserOptions {
@@ -22,6 +23,7 @@ export interface CloserOptions {
   readonly emitter: Emitter<PolicyEvents>;
   readonly prices: PriceBook;
   readonly unknownPrice: PriceMatch | undefined;
+  readonly outage: Outage;
   readonly clock: Clock;
   readonly tokenizer: Tokenizer | undefined;
   readonly isUnbilled: ((error: unknown) => boolean) | undefined;
@@ -77,9 +79,13 @@ export class Closer {
       closed = answer instanceof Promise ? await answer : answer;
     } catch (error) {
       if (!StoreError.isInstance(error)) throw error;
-      const told = once(({ readings }: Closed) => closing.onClosed?.(receipt, readings, 0));
+      const told = once(({ readings }: Closed) => {
+        this.#landed(call);
+        closing.onClosed?.(receipt, readings, 0);
+      });
       guard.insist("release", call.id, async () => told(await ledger.release(call.hold, closing.views)));
     }
+    if (closed !== undefined) this.#landed(call);
     this.#freed(call.hold);
     if (closed?.outcome === "duplicate") return receipt;
     if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, 0);
@@ -130,12 +136,16 @@ export class Closer {
     } catch (error) {
       if (!StoreError.isInstance(error)) throw error;
       const late = this.#receipt(call, actual.usd, estimated);
-      const told = once(({ readings }: Closed) => closing.onClosed?.(late, readings, actual.usd));
+      const told = once(({ readings }: Closed) => {
+        this.#landed(call);
+        closing.onClosed?.(late, readings, actual.usd);
+      });
       guard.insist("settle", call.id, async () => told(await ledger.settle(call.hold, actual, views)));
     }
+    if (closed !== undefined) this.#landed(call);
+    if (closed?.outcome === "duplicate") return { ...this.#receipt(call, 0, estimated), duplicate: true };
     const receipt = this.#receipt(call, actual.usd, estimated, closed === undefined);
     this.#freed(call.hold);
-    if (closed?.outcome === "duplicate") return receipt;
     if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, actual.usd);
     emitter.emit("call-settled", () => ({ ...eventOf(call), receipt }));
     if (closed?.outcome === "corrected") emitter.emit("lease-expired", () => ({ ...eventOf(call), receipt }));
@@ -174,6 +184,11 @@ export class Closer {
     };
   }
 
+  /** The ledger has the close of a call that went without it. */
+  #landed({ hold, boundNano }: OpenCall): void {
+    if (hold.epoch === "") this.#options.outage.accounted(boundNano);
+  }
+
   #freed({ meters }: Hold): void {
     this.#options.room.freed(meters);
   }
@@ -196,6 +211,8 @@ function read(usage: unknown): { report: UsageReport | undefined; wrong: ReturnT
 /** It was never sent, or refused with HTTP 4xx. */
 function isCertainlyUnbilled(error: unknown): boolean {
   for (let at: unknown = error, depth = 0; typeof at === "object" && at !== null && depth < 5; depth++) {
+    // A refusal of ours, thrown inside the call, says nothing about what the call had already been billed.
+    if (DriftlockError.isInstance(at)) return false;
     const { status, statusCode, response, code, cause } = at as FailedCall;
     const http = [status, statusCode, response?.status].find((each) => typeof each === "number");
     if (http !== undefined) return http >= 400 && http < 500;

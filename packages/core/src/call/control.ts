@@ -77,7 +77,8 @@ export class Control {
   /** Adjustments whose time is over, so that the next change also clears them away. */
   static staleNotes(state: AccountState, now: number): Record<string, null> {
     const stale = Object.entries(state.notes).filter(
-      ([, note]) => !isOpen(JSON.parse(note) as { until?: number }, now),
+      // Not freezes: each has one note, which another process may just be renewing.
+      ([key, note]) => key.startsWith(ADJUST) && !isOpen(JSON.parse(note) as { until?: number }, now),
     );
     return Object.fromEntries(stale.map(([key]) => [key, null]));
   }

@@ -1,6 +1,6 @@
 import { toNano } from "../domain/money.js";
 
-/** What this process lets through while the store is away. */
+/** What this process has let through while the store was away, and the ledger does not know yet. */
 export class Outage {
   readonly #mode: "deny" | "allow" | { readonly localMaxUsd: number };
   #admittedNano = 0;
@@ -18,8 +18,8 @@ export class Outage {
     return true;
   }
 
-  /** The store answers again. */
-  over(): void {
-    this.#admittedNano = 0;
+  /** The ledger has the money of such a call now. */
+  accounted(boundNano: number): void {
+    this.#admittedNano = Math.max(0, this.#admittedNano - boundNano);
   }
 }

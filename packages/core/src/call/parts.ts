@@ -8,6 +8,7 @@ import type { ResolvedOptions } from "../options.js";
 import type { PriceBook, PriceMatch } from "../pricing/price-book.js";
 import type { ClaimCompiler } from "./claims.js";
 import type { Control } from "./control.js";
+import type { Outage } from "./outage.js";
 
 /** What an engine is made of; built once, handed to each step of a call. */
 export interface Parts {
@@ -22,4 +23,5 @@ export interface Parts {
   readonly unknownPrice: PriceMatch | undefined;
   readonly compiler: ClaimCompiler;
   readonly control: Control;
+  readonly outage: Outage;
 }

@@ -16,13 +16,16 @@ import { readUsage, usageProblem } from "../domain/usage.js";
 
 /** Spend that happened: its cost, or a usage with the model to price it by. */
 export interface SpendRecord {
-  /** Counted once per id. */
+  /** Counted once per id, within a day at least. */
   readonly id: string;
   readonly costUsd?: number;
   readonly usage?: Usage;
   readonly provider?: string;
   readonly labels?: Labels;
 }
+
+/** A recorded id is known at least this long (ms): job queues deliver again within hours. */
+const REMEMBERED_MS = 86_400_000;
 
 /** Books spend on every money and token meter the rules would claim for such a call, whatever their limits. */
 export async function record(
@@ -65,7 +68,8 @@ export async function record(
     claims: demand.claims.filter(({ meter }) => meter.measure === "usd" || meter.measure === "tokens"),
   };
   // A name of its own: the id may also be that of a call.
-  const hold = { ...holdOf(spends, "", 0, parts.clock.now()), id: `${id}~record`, named: true };
+  const now = parts.clock.now();
+  const hold = { ...holdOf(spends, "", 0, now), id: ` record ${id}`, named: true, expiresAt: now + REMEMBERED_MS };
   const { inputTokens = 0, outputTokens = 0 } = usage ?? {};
   const open = {
     id,

@@ -35,7 +35,10 @@ function checkFields(given: Record<string, unknown>): void {
       throw new ConfigError({ field: "costUsd", value: cost, problem: "must be a number of USD from 0 to 9,000" });
     }
   }
-  if (given["id"] !== undefined) text("id", given["id"], MAX_ID);
+  const { id } = given;
+  if (id !== undefined) text("id", id, MAX_ID);
+  // Ids that the engine makes for itself begin with one.
+  shape("id", id, (text: string) => !text.startsWith(" "), "must not begin with a space");
   if (given["endpoint"] !== undefined) text("endpoint", given["endpoint"], MAX_ID);
   if (given["provider"] !== undefined) text("provider", given["provider"], MAX_ID);
   shape(

@@ -15,6 +15,8 @@ export interface SizingOptions {
   readonly assumedOutputTokens: number;
   readonly clamp: boolean;
   readonly tokenizer?: Tokenizer | undefined;
+  /** In shadow nothing of the request is changed, and nothing that cannot be bounded is refused. */
+  readonly mode?: "enforce" | "shadow";
 }
 
 /** How large a call can get with one model. Output is granted in [floor, want]; cost = fixed + perToken × n, in pico-USD. */
@@ -60,12 +62,12 @@ export function sizeOf(
       sendsMaximum: false,
     };
   }
-  const { tokens: inputTokens, kinds } = inputBound(request, model, match, options.tokenizer);
+  const { tokens: inputTokens, kinds } = inputBound(request, model, match, options);
   const choices = choicesOf(request);
   const kind = isReasoningModel(model) ? "reasoning" : "plain";
   const least = options.minOutputTokens ?? LEAST_OUTPUT[kind];
   const own = ownMaximum(request);
-  const amendable = request.amendable !== false;
+  const amendable = request.amendable !== false && options.mode !== "shadow";
   const usual = options.defaultMaxOutputTokens ?? DEFAULT_OUTPUT[kind];
   const want = own ?? (amendable ? Math.min(usual, match?.maxOutputTokens ?? Infinity) : options.assumedOutputTokens);
   const lowerable = amendable && (own === undefined || ((request.clamp ?? options.clamp) && !hasFixedShape(request)));
@@ -96,7 +98,7 @@ function inputBound(
   request: ModelRequest,
   model: string,
   match: PriceMatch | undefined,
-  tokenizer: Tokenizer | undefined,
+  { tokenizer, mode }: SizingOptions,
 ): { tokens: number; kinds: PromptKinds | undefined } {
   const { messages, tools, params, inputTokens } = request;
   if (inputTokens !== undefined) return { tokens: wholeTokens("inputTokens", inputTokens), kinds: undefined };
@@ -111,7 +113,7 @@ function inputBound(
     { model, messages, ...(tools && { tools }), ...(params && { params }) },
     tokenizer,
   );
-  if (!hidden) return { tokens, kinds };
+  if (!hidden || mode === "shadow") return { tokens, kinds };
   if (match?.contextWindow !== undefined) return { tokens: match.contextWindow, kinds };
   throw new ConfigError({
     field: "inputTokens",
@@ -145,10 +147,13 @@ function choicesOf({ params }: ModelRequest): number {
 
 /** Structured output and forced tools are useless when cut short: their maximum is never lowered. */
 function hasFixedShape({ params }: ModelRequest): boolean {
-  const choice = params?.["tool_choice"];
-  const forced = choice !== undefined && choice !== null && choice !== "auto" && choice !== "none";
-  const format = params?.["response_format"] as { type?: unknown } | undefined;
-  return forced || (format !== undefined && format !== null && format.type !== "text");
+  if (params === undefined) return false;
+  const choices = [params["tool_choice"], params["function_call"]];
+  const formats = [params["response_format"], (params["text"] as { format?: unknown } | null | undefined)?.format];
+  return (
+    choices.some((choice) => (choice ?? "auto") !== "auto" && choice !== "none") ||
+    formats.some((format) => ((format ?? { type: "text" }) as { type?: unknown }).type !== "text")
+  );
 }
 
 function wholeTokens(field: string, value: unknown): number {

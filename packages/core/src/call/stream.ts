@@ -41,7 +41,10 @@ export class StreamTally {
 
 /** How a stream ended, with the provider's usage if it came. */
 export interface StreamEnd {
+  /** Output tokens that were seen. */
   readonly outputTokens: number;
+  /** It was read to its end. */
+  readonly isWhole: boolean;
   readonly usage: unknown;
   /** It failed before anything came: the call itself failed. */
   readonly error?: unknown;
@@ -58,6 +61,8 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
   readonly #onEnd: (end: StreamEnd) => Promise<unknown>;
   readonly #tally: StreamTally;
   #usage: unknown;
+  /** Chunks with text since the usage came: it does not know of them. */
+  #sinceUsage = 0;
   #ended = false;
   #reading = false;
   #started = false;
@@ -107,14 +112,14 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
       const result = await this.#opened().next();
       if (this.#ended) return this.#over();
       if (result.done) {
-        await this.#end();
+        await this.#end({ isWhole: true });
         return result;
       }
       this.#started = true;
       this.#see(result.value);
       return result;
     } catch (error) {
-      await this.#end(this.#started ? undefined : error);
+      await this.#end(this.#started ? {} : { error });
       throw error;
     } finally {
       this.#reading = false;
@@ -148,11 +153,13 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
     await ended;
   }
 
-  async #end(error?: unknown): Promise<void> {
+  async #end({ isWhole = false, error }: { isWhole?: boolean; error?: unknown } = {}): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
     this.#signal?.removeEventListener("abort", this.#onAbort);
-    const end = { outputTokens: this.#tally.outputTokens, usage: this.#usage };
+    const usage = this.#trusted(isWhole);
+    const told = usage === undefined ? Number((this.#usage as Partial<Usage> | undefined)?.outputTokens ?? 0) : 0;
+    const end = { outputTokens: Math.max(this.#tally.outputTokens, told || 0), isWhole, usage };
     await this.#onEnd(error === undefined ? end : { ...end, error });
   }
 
@@ -162,19 +169,41 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
     return { done: true, value: undefined };
   }
 
-  /** Bookkeeping never costs the reader a chunk: what cannot be read is not counted. */
+  /** Bookkeeping never costs the reader a chunk; what cannot be read counts as something. */
   #see(chunk: Chunk): void {
+    const usage = this.#usageIn(chunk);
     try {
-      const usage = atOnce("usageOf", this.#usageOf(chunk));
-      if (usage !== undefined && usage !== null) this.#usage = usage;
-    } catch {
-      // A chunk whose usage cannot be read has none; without any the call is charged at what was streamed.
-    }
-    try {
-      this.#tally.add(textOf(chunk));
+      const text = textOf(chunk);
+      this.#tally.add(text ?? (usage === undefined ? sizeOf(chunk) : ""));
+      if (text) this.#sinceUsage++;
     } catch {
       this.#tally.add("?");
     }
+    if (usage === undefined) return;
+    this.#usage = usage;
+    this.#sinceUsage = 0;
+  }
+
+  #usageIn(chunk: Chunk): unknown {
+    try {
+      return atOnce("usageOf", this.#usageOf(chunk)) ?? undefined;
+    } catch {
+      // A chunk whose usage cannot be read has none; without any the call is charged at what was streamed.
+      return undefined;
+    }
+  }
+
+  /**
+   * The provider's usage, where it can be about the whole stream: it came with the last text, and does not say that nothing, or
+   * where the stream broke less than what was seen, was written.
+   */
+  #trusted(isWhole: boolean): unknown {
+    if (this.#sinceUsage > 0) return undefined;
+    const { outputTokens } = (this.#usage ?? {}) as Partial<Usage>;
+    const seen = this.#tally.outputTokens;
+    if (typeof outputTokens === "number" && seen > 0 && (outputTokens === 0 || (!isWhole && outputTokens < seen)))
+      return undefined;
+    return this.#usage;
   }
 }
 
@@ -198,40 +227,54 @@ function usageOfChunk(chunk: unknown): Usage | undefined {
   return raw === undefined || raw === null ? undefined : usageFromOpenAI(raw);
 }
 
-/** The text a chunk adds: content, refusals, reasoning and tool-call deltas of chat completions; deltas of Responses; strings. */
-function textOf(chunk: unknown): string {
+/**
+ * The text a chunk adds: content, refusals, reasoning and tool-call deltas of chat completions; deltas of Responses and of
+ * Anthropic's messages; LangChain's content; strings. "" adds nothing; `undefined`: a shape that is not known.
+ */
+function textOf(chunk: unknown): string | undefined {
   if (typeof chunk === "string") return chunk;
   if (typeof chunk !== "object" || chunk === null) return "";
-  const { choices, delta, text } = chunk as { choices?: unknown; delta?: unknown; text?: unknown };
+  const { choices, delta, text, content, type } = chunk as Record<string, unknown>;
+  // Events of Responses and of Anthropic: only deltas add text, the others frame or repeat it.
+  if (typeof type === "string" && /[._]/.test(type)) return type.endsWith("delta") ? textOfDelta(delta) : "";
+  if (Array.isArray(choices)) return choices.map(textOfChoice).join("");
   if (typeof text === "string") return text;
-  if (typeof delta === "string") return delta;
-  if (!Array.isArray(choices)) return textOfDelta(delta);
-  return choices
-    .map((choice: { delta?: unknown; text?: unknown }) =>
-      typeof choice.text === "string" ? choice.text : textOfDelta(choice.delta),
-    )
-    .join("");
+  if (delta !== undefined) return textOfDelta(delta);
+  return content === undefined ? undefined : textOfContent(content);
+}
+
+function textOfChoice({ text, delta }: { text?: unknown; delta?: unknown }): string {
+  return typeof text === "string" ? text : textOfDelta(delta);
 }
 
 const deltaTexts = [
-  "content",
   "refusal",
   "reasoning_content",
   "reasoning",
   "text",
   "thinking",
   "partial_json",
+  "name",
+  "arguments",
 ] as const;
 
 function textOfDelta(delta: unknown): string {
+  if (typeof delta === "string") return delta;
   if (typeof delta !== "object" || delta === null) return "";
   const fields = delta as Record<string, unknown>;
-  let text = "";
+  let text = textOfContent(fields["content"]);
   for (const name of deltaTexts) if (typeof fields[name] === "string") text += fields[name];
-  const calls = fields["tool_calls"];
-  if (Array.isArray(calls)) {
-    for (const { function: fn } of calls as { function?: { name?: string; arguments?: string } }[])
-      text += (fn?.name ?? "") + (fn?.arguments ?? "");
-  }
+  const calls = Array.isArray(fields["tool_calls"]) ? (fields["tool_calls"] as { function?: unknown }[]) : [];
+  for (const call of [...calls.map((each) => each.function), fields["function_call"]]) text += textOfDelta(call);
   return text;
+}
+
+function textOfContent(content: unknown): string {
+  if (typeof content === "string") return content;
+  return Array.isArray(content) ? content.map(textOfDelta).join("") : "";
+}
+
+/** A chunk of unknown shape as text: more than it holds, because nobody can say how much of it was written by the model. */
+function sizeOf(chunk: unknown): string {
+  return chunk instanceof Uint8Array ? Buffer.from(chunk).toString() : (JSON.stringify(chunk) ?? "?");
 }

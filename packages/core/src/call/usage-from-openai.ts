@@ -25,14 +25,24 @@ function inclusive(usage: object): Usage | undefined {
   const output = details(raw, "completion_tokens_details", "output_tokens_details");
   const cacheReadTokens = input["cached_tokens"];
   const reasoningTokens = output["reasoning_tokens"];
-  const costUsd = raw["cost"];
+  const costUsd = costOf(raw);
+  // Some servers send zeros where they count nothing: that is no usage, and the call is not free.
+  if (inputTokens === 0 && outputTokens === 0 && costUsd === undefined) return undefined;
   return {
     inputTokens,
     outputTokens,
     ...(typeof cacheReadTokens === "number" ? { cacheReadTokens } : {}),
     ...(typeof reasoningTokens === "number" ? { reasoningTokens } : {}),
-    ...(typeof costUsd === "number" ? { costUsd } : {}),
+    ...(costUsd === undefined ? {} : { costUsd }),
   } as Usage;
+}
+
+/** OpenRouter's cost in USD. With a key of your own (BYOK) `cost` is its fee, and the provider's bill stands beside it. */
+function costOf(raw: Record<string, unknown>): number | undefined {
+  const { cost, is_byok } = raw;
+  if (typeof cost !== "number") return undefined;
+  const upstream = details(raw, "cost_details")["upstream_inference_cost"];
+  return typeof upstream === "number" && (is_byok === true || cost === 0) ? cost + upstream : cost;
 }
 
 function details(raw: Record<string, unknown>, ...names: string[]): Record<string, unknown> {

@@ -7,7 +7,7 @@ export const USER_LABEL = "user_id";
 
 const none: Labels = Object.freeze(Object.create(null) as Record<string, string>);
 
-/** Labels in a map without a prototype; the later sources win. */
+/** Labels in a frozen map without a prototype; the later sources win. */
 export function mergeLabels(...sources: readonly (Labels | undefined)[]): Labels {
   let given: Labels | undefined;
   let merged: Record<string, string> | undefined;
@@ -20,7 +20,12 @@ export function mergeLabels(...sources: readonly (Labels | undefined)[]): Labels
     merged ??= copyLabels(given);
     for (const key of Object.keys(source)) merged[key] = source[key]!;
   }
-  return merged ?? (given === undefined ? none : Object.getPrototypeOf(given) === null ? given : copyLabels(given));
+  if (merged !== undefined) return Object.freeze(merged);
+  return given === undefined
+    ? none
+    : Object.isFrozen(given) && Object.getPrototypeOf(given) === null
+      ? given
+      : Object.freeze(copyLabels(given));
 }
 
 /** The labels in a map of their own, without a prototype. */

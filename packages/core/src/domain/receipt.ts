@@ -10,6 +10,8 @@ export interface Receipt {
   readonly estimated: boolean;
   /** USD of the bill above the hold, when there are any: reported, never hidden. */
   readonly overshootUsd?: number;
+  /** The call had been closed before: nothing is charged for this close, `costUsd` is 0. */
+  readonly duplicate?: boolean;
   /** The store did not answer: the charge is retried in the background. */
   readonly pending?: boolean;
 }

@@ -52,7 +52,7 @@ export class Book {
       if (state.version !== seen.version) return { kind: "stale", state };
     }
     const known = this.#known(request.id, now);
-    if (known !== undefined) return { kind: known.state === "refused" ? "late" : "duplicate" };
+    if (known !== undefined) return { kind: "duplicate" };
 
     let n = want;
     let refused = false;
@@ -87,6 +87,10 @@ export class Book {
   settle(hold: Hold, actual: Actual, views: readonly Meter[] | undefined, now: number): Closed {
     const record = this.#known(hold.id, now);
     let outcome: Closed["outcome"];
+    if (this.#isForeign(hold, record)) {
+      this.#charge(hold, actual, now);
+      return { outcome: "orphan", readings: this.read(views, now) };
+    }
     if (record === undefined) {
       if (this.#isClosed(hold, now)) return { outcome: "duplicate", readings: this.read(views, now) };
       outcome = "orphan";
@@ -109,6 +113,7 @@ export class Book {
   release(hold: Hold, views: readonly Meter[] | undefined, now: number): Closed {
     const record = this.#known(hold.id, now);
     let outcome: Closed["outcome"] = "duplicate";
+    if (this.#isForeign(hold, record)) return { outcome, readings: this.read(views, now) };
     if (record === undefined) {
       if (!this.#isClosed(hold, now)) {
         this.#remember(hold, undefined, "refused", now);
@@ -295,6 +300,11 @@ export class Book {
   #isClosed(hold: Hold, now: number): boolean {
     if (hold.epoch !== this.#shelf.epoch) return false;
     return hold.onExpiry === "charge" || now < hold.expiresAt + REMEMBER_MS;
+  }
+
+  /** A hold of another life or ledger whose id an open call of this one happens to have: that call stays open. */
+  #isForeign({ epoch }: Hold, record: HoldRecord | undefined): boolean {
+    return record?.state === "open" && epoch !== "" && epoch !== this.#shelf.epoch;
   }
 
   #remember(hold: Hold, record: HoldRecord | undefined, state: HoldRecord["state"], now: number): void {

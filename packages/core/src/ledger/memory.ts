@@ -50,6 +50,7 @@ class MemoryShelf implements Shelf {
   readonly #holds = new Map<string, HoldRecord>();
   #changes = 0;
   #hand = this.#accounts.entries();
+  #holdHand = this.#holds.entries();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -90,13 +91,20 @@ class MemoryShelf implements Shelf {
   #forgetSome(): void {
     if (++this.#changes % SWEEP_EVERY !== 0) return;
     const now = this.#clock.now();
-    let looked = 0;
-    // Holds are kept in the order in which they were made, which is nearly the order in which they can be forgotten.
-    for (const [id, { expiresAt }] of this.#holds) {
-      if (expiresAt + REMEMBER_MS > now || ++looked > 2 * SWEEP_EVERY) break;
-      this.#holds.delete(id);
-    }
+    this.#forgetHolds(now);
     this.#forgetAccounts(now);
+  }
+
+  #forgetHolds(now: number): void {
+    for (let looked = 0; looked < 2 * SWEEP_EVERY; looked++) {
+      const next = this.#holdHand.next();
+      if (next.done) {
+        this.#holdHand = this.#holds.entries();
+        return;
+      }
+      const [id, { expiresAt }] = next.value;
+      if (expiresAt + REMEMBER_MS <= now) this.#holds.delete(id);
+    }
   }
 
   /** The hand goes round: each account is looked at once in `size` ÷ 64 looks. */

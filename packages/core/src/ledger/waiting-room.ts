@@ -4,6 +4,9 @@ import type { Ledger, Meter } from "./ledger.js";
 /** Room made by other processes, and leases that end, are noticed at this pace (ms). */
 const POLL_MS = 200;
 
+/** Noted meters at most; then all are forgotten, and who began before tries once more than needed. */
+const MAX_LOG = 4_096;
+
 /** Why a wait ended. */
 export type Wake = "room" | "timeout" | "aborted";
 
@@ -23,7 +26,10 @@ export class WaitingRoom {
   readonly #clock: Clock;
   readonly #queues = new Map<string, Place[]>();
   #tickets = 0;
-  #frees = 0;
+  /** Meters freed while somebody waits for a ledger's answer, oldest first; `#logStart` were there before. */
+  #log: string[] = [];
+  #logStart = 0;
+  #watchers = 0;
   #waiting = 0;
   #isPolling = false;
 
@@ -36,9 +42,21 @@ export class WaitingRoom {
     return this.#waiting;
   }
 
-  /** Counts the times holds came back: a call that saw another number has missed one, and must try again before it waits. */
-  get frees(): number {
-    return this.#frees;
+  /** Begins to note which meters are freed, until `unwatch`; the mark is for `freedSince`. */
+  watch(): number {
+    this.#watchers++;
+    return this.#logStart + this.#log.length;
+  }
+
+  unwatch(): void {
+    if (--this.#watchers > 0) return;
+    this.#logStart += this.#log.length;
+    this.#log = [];
+  }
+
+  /** Whether holds on the meter came back since the mark: a call that asked before has missed them. */
+  freedSince(mark: number, meter: Meter): boolean {
+    return mark < this.#logStart || this.#log.includes(keyOf(meter), mark - this.#logStart);
   }
 
   /** The first of these meters on which a call with an earlier ticket waits. */
@@ -59,7 +77,7 @@ export class WaitingRoom {
 
   /** Holds on these meters came back. */
   freed(meters: readonly Meter[]): void {
-    this.#frees++;
+    if (this.#watchers > 0) this.#note(meters);
     if (this.#queues.size === 0) return;
     for (const meter of meters) this.#queues.get(keyOf(meter))?.[0]?.wake("room");
   }
@@ -94,6 +112,13 @@ export class WaitingRoom {
   leave(place: Place): void {
     this.#waiting--;
     this.#dequeue(place);
+  }
+
+  #note(meters: readonly Meter[]): void {
+    for (const meter of meters) this.#log.push(keyOf(meter));
+    if (this.#log.length <= MAX_LOG) return;
+    this.#logStart += this.#log.length;
+    this.#log = [];
   }
 
   /** The next in line may fit now: whoever stood before is gone. */

@@ -154,6 +154,13 @@ describe("withAmbient", () => {
     expect(seen).toEqual([{ id: "inner" }, { id: "outer" }, undefined]);
   });
 
+  it("refuses what is no ambient block", () => {
+    const bad = [null, 7, { rules: {} }, { mission: "m1" }, { mission: {} }, { insideCall: "yes" }];
+    for (const ambient of bad) {
+      expect(() => withAmbient(ambient as never, () => 1)).toThrow(expect.objectContaining({ code: "INVALID_INPUT" }));
+    }
+  });
+
   it("refuses rules that are none", () => {
     expect(() => withAmbient({ rules: [{ name: "x" } as never] }, () => 1)).toThrow(
       expect.objectContaining({ code: "INVALID_INPUT", field: "ambient.rules[0].evaluate" }),

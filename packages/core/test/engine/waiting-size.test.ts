@@ -17,6 +17,19 @@ describe("want first, then what is left:", () => {
     expect(second.value?.request.maxOutputTokens).toBe(4_096);
   });
 
+  it("it goes on waiting while less than all it wants has come back", async () => {
+    const { policy } = bench([new MonthlyBudgetRule({ maxUsd: 5 })]);
+    const [small, large] = [await policy.authorize(costing(2)), await policy.authorize(costing(2.9))];
+    const call = watch(policy.authorize(open));
+    await settled();
+    await small.settle(used(0.1));
+    await settled();
+    expect(call.state).toBe("waiting");
+    await large.settle(used(0.1));
+    await settled();
+    expect(call.value?.request.maxOutputTokens).toBe(4_096);
+  });
+
   it("five calls of a $5 month all go, none is blocked at $0 spent", async () => {
     const { policy } = bench([new MonthlyBudgetRule({ maxUsd: 5 })]);
     const calls = Array.from({ length: 5 }, () =>

@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
+import type { Ledger, ReserveRequest } from "../../src/ledger/ledger.js";
 import { BudgetRule } from "../../src/policy/rules/budget.js";
 import { MonthlyBudgetRule } from "../../src/policy/rules/monthly-budget.js";
 import { bench, costing, heard, pass, refusal, settled, used, watch } from "./kit.js";
@@ -187,10 +188,12 @@ describe("the line", () => {
   });
 
   it("wakes as many as fit when one large hold comes back", async () => {
-    const { policy } = bench([budget()]);
+    const { policy, clock } = bench([budget()]);
     const first = await policy.authorize(costing(1));
     const calls = Array.from({ length: 12 }, () => watch(policy.authorize(costing(0.1))));
     await settled();
+    // A deadline each, one look-out for all, one lease.
+    expect(clock.pending).toBe(12 + 2);
     await first.release();
     await settled();
     expect(calls.map(({ state }) => state)).toEqual([...Array<string>(10).fill("done"), "waiting", "waiting"]);
@@ -206,6 +209,25 @@ describe("the line", () => {
     await policy.ledger.release(hold);
     await pass(clock, 250);
     expect(waiting.state).toBe("done");
+  });
+
+  it("does not miss a hold that comes back while the ledger is answering", async () => {
+    const { policy: first, clock } = bench([budget()]);
+    const { ledger } = first;
+    const slow = Object.assign(Object.create(ledger) as Ledger, {
+      reserve: async (request: ReserveRequest) => {
+        const answer = await ledger.reserve(request);
+        await settled();
+        return answer;
+      },
+      release: ledger.release.bind(ledger),
+    });
+    const { policy } = bench([budget()], { store: slow, clock });
+    const open_ = await policy.authorize(costing(1));
+    const call = watch(policy.authorize(costing(0.5)));
+    await open_.release();
+    for (let i = 0; i < 3; i++) await settled();
+    expect(call.state).toBe("done");
   });
 
   it("has maxWaiters places; further calls are refused at once, and room does not wait for them", async () => {

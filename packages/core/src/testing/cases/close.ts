@@ -103,7 +103,7 @@ export const closeCases: readonly LedgerCase[] = [
       } as const;
       strictEqual((await ledger.release(unsure)).outcome, "released");
       clock.advance(30_000);
-      deepStrictEqual(await ledger.reserve(request), { kind: "late" });
+      deepStrictEqual(await ledger.reserve(request), { kind: "duplicate" });
       for (const { meter } of claims) await shows(ledger, meter, {});
       await hold(ledger, claims);
     },
