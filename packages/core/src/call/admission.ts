@@ -12,6 +12,7 @@ import type { Call } from "./call.js";
 import type { CallCandidate } from "./candidate.js";
 import { fitsLater } from "./claims.js";
 import { Demand } from "./demand.js";
+import { frozen } from "./freeze.js";
 import { readControl } from "./operators.js";
 import type { Parts } from "./parts.js";
 import { Refusals } from "./refusals.js";
@@ -275,22 +276,11 @@ export class Admission {
   }
 
   async #refuseFrozen(call: Call, progress: Progress): Promise<void> {
-    const { control, clock, options } = this.#parts;
-    const now = clock.now();
-    const freeze = control.frozen(call.labels, now);
-    if (freeze === undefined) return;
+    const refusal = frozen(this.#parts, call.labels);
+    if (refusal === undefined) return;
     if (await this.#hasNews(call)) return this.#refuseFrozen(call, progress);
-    const { by, reason, at, until, labels } = freeze;
-    const metadata = { frozen: true, by, reason, at, labels };
-    const rule = { name: "Freeze", evaluate: () => RuleDecision.allow() };
-    const retryAfterMs = until === undefined ? undefined : until - now;
-    const refusal = {
-      owner: { rule, shadow: options.mode === "shadow" },
-      decision: RuleDecision.block(metadata),
-      retryAfterMs,
-    };
-    if (options.mode === "shadow") this.#refusals.tellShadowed(call, progress.shadowed, call.model, [refusal]);
-    else throw this.#refusals.violation(call, refusal);
+    if (!refusal.owner.shadow) throw this.#refusals.violation(call, refusal);
+    this.#refusals.tellShadowed(call, progress.shadowed, call.model, [refusal]);
   }
 
   /** Whether operators changed something this process did not know: a reserve would have been told, other answers are not. */

@@ -27,6 +27,9 @@ export class Authorization implements Closable {
   /** @internal ms since the epoch. */
   readonly at: number;
   readonly #closer: Closer;
+  /** The close at `maxCallMs`, and the real bill that came after it. */
+  #abandoned: Promise<Receipt> | undefined;
+  #late: Promise<Receipt> | undefined;
   #settled: Promise<Receipt> | undefined;
   #released: Promise<unknown> | undefined;
   #stream: MeteredStream<unknown> | undefined;
@@ -80,9 +83,14 @@ export class Authorization implements Closable {
   /**
    * Ends the call with what it used. Without a usage it is charged its input and what was `streamed`, else at its bound, never
    * at 0. A second close changes nothing and answers the first receipt; after a release it charges what was used after all.
+   * After the call was closed at `maxCallMs`, a usage is charged as far as it is above what was charged then.
    * Throws `UsageError` for a usage that cannot be true, after charging the bound.
    */
   settle(usage?: UsageReport): Promise<Receipt> {
+    const given = this.#abandoned;
+    if (given !== undefined && usage !== undefined) {
+      return (this.#late ??= given.then((charged) => this.#closer.settleLate(this, charged, usage)));
+    }
     const tally = usage === undefined ? this.#tally : undefined;
     return (this.#settled ??=
       tally === undefined ? this.#closer.settle(this, usage) : this.#settleAt(tally.outputTokens));
@@ -157,8 +165,10 @@ export class Authorization implements Closable {
 
   /** @internal The process lives but nobody closed the call: charged at what was seen. */
   async abandon(): Promise<void> {
-    if (this.#stream === undefined) await this.settleQuietly(undefined);
-    else await this.#stream.abandon();
+    if (this.#stream !== undefined) return this.#stream.abandon();
+    if (this.closed) return;
+    this.#abandoned = this.settle();
+    await this.#abandoned.catch((error: unknown) => this.#closer.report(this.id, error));
   }
 
   async #streamed({ outputTokens, isWhole, usage, error }: StreamEnd): Promise<void> {

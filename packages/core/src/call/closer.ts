@@ -68,6 +68,28 @@ export class Closer {
     return receipt;
   }
 
+  /** Charges what a bill is above what had been charged when the call was given up: the ledger never forgets money. */
+  async settleLate(closing: Closable, charged: Receipt, usage: UsageReport): Promise<Receipt> {
+    const { call } = closing;
+    const { report, wrong } = read(usage);
+    if (wrong !== undefined) throw new UsageError({ ...wrong, receipt: charged });
+    const usd = this.#bill(call, report, false).actual.usd - costToNano(charged.costUsd);
+    if (usd <= 0) return { ...this.#receipt(call, 0, false), duplicate: true };
+    const hold = {
+      ...call.hold,
+      id: ` late ${call.id}`,
+      epoch: "",
+      amounts: call.hold.amounts.map(() => 0),
+      named: true,
+    };
+    const late = {
+      call: { ...call, hold, boundNano: 0, heldNano: 0 },
+      views: closing.views,
+      onClosed: closing.onClosed,
+    };
+    return this.#settle(late, { actual: { usd, tokens: 0, known: false }, estimated: false });
+  }
+
   async release(closing: Closable, reason: "never-sent" | "unbilled"): Promise<Receipt> {
     const { call } = closing;
     const { ledger, guard, emitter } = this.#options;

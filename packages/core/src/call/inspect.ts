@@ -10,6 +10,7 @@ import type { Rule } from "../policy/rule.js";
 import type { Call } from "./call.js";
 import type { CallCandidate } from "./candidate.js";
 import { Demand } from "./demand.js";
+import { frozen } from "./freeze.js";
 import { readControl } from "./operators.js";
 import type { Parts } from "./parts.js";
 
@@ -40,6 +41,11 @@ export interface UsageRow {
 export async function inspect(parts: Parts, call: Call): Promise<readonly Verdict[]> {
   const verdicts: Verdict[] = [];
   await readControl(parts);
+  const freeze = frozen(parts, call.labels);
+  if (freeze !== undefined) {
+    const { rule, shadow } = freeze.owner;
+    verdicts.push({ rule: rule.name, shadow, allow: false, action: "block", metadata: freeze.decision.metadata });
+  }
   let { model } = call;
   for (const placed of call.rules) {
     const verdict = await verdictOf(parts, call, placed, model);

@@ -95,6 +95,26 @@ describe("an id", () => {
   });
 });
 
+describe("a call that outlives maxCallMs", () => {
+  it("is charged its bound then, and what its bill is above that when the bill comes, once", async () => {
+    const { policy, clock } = bench([new MonthlyBudgetRule({ maxUsd: 100 })], { maxCallMs: 30_000, leaseMs: 15_000 });
+    const auth = await policy.authorize(costing(1));
+    await pass(clock, 40_000, 1_000);
+    expect(await month(policy)).toEqual({ spentUsd: 1, heldUsd: 0 });
+    expect(await auth.settle(used(5))).toMatchObject({ costUsd: 4, estimated: false });
+    await auth.settle(used(5));
+    expect(await month(policy)).toEqual({ spentUsd: 5, heldUsd: 0 });
+  });
+
+  it("whose bill is under what was charged stays charged", async () => {
+    const { policy, clock } = bench([new MonthlyBudgetRule({ maxUsd: 100 })], { maxCallMs: 30_000, leaseMs: 15_000 });
+    const auth = await policy.authorize(costing(1));
+    await pass(clock, 40_000, 1_000);
+    expect(await auth.settle(used(0.2))).toMatchObject({ costUsd: 0, duplicate: true });
+    expect((await month(policy)).spentUsd).toBe(1);
+  });
+});
+
 describe("receipts add up to the ledger", () => {
   it("also when a call is closed twice by its ticket", async () => {
     const { policy } = bench([new MonthlyBudgetRule({ maxUsd: 10 })]);
@@ -155,6 +175,7 @@ describe("operators", () => {
     clock.advance(2_000);
     await Promise.all([policy.freeze(why), policy.adjust("MonthlyBudgetRule", { ...why, addUsd: 1 })]);
     expect((await refusal(policy.authorize(costing(1)))).ruleName).toBe("Freeze");
+    expect(await policy.evaluate(costing(1))).toMatchObject([{ rule: "Freeze", allow: false }, { allow: true }]);
   });
 });
 
