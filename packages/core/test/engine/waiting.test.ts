@@ -240,6 +240,10 @@ describe("the line", () => {
     await first.release();
     await settled();
     expect(waiting.map(({ state }) => state)).toEqual(["done", "done"]);
+    // Those who left make place for others.
+    const again = [1, 2].map(() => watch(policy.authorize(costing(0.5))));
+    await settled();
+    expect(again.map(({ state }) => state)).toEqual(["waiting", "waiting"]);
   });
 
   it("of all policies on one ledger is one", async () => {
