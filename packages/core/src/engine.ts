@@ -57,7 +57,7 @@ export class PolicyEngine {
   /** @throws ConfigError naming the option and its value. */
   constructor(given: PolicyEngineOptions) {
     const options = resolveOptions(given);
-    const { clock, timeZone, reservation, storeTimeoutMs, leaseMs, maxCallMs, tokenizer, isUnbilled } = options;
+    const { clock, timeZone, reservation, storeTimeoutMs, leaseMs, maxCallMs } = options;
     const emitter = new Emitter<PolicyEvents>(options.onListenerError);
     const ledger = reading("store", options.store, () =>
       openLedger(options.store, { namespace: options.namespace, clock, timeoutMs: storeTimeoutMs }),
@@ -98,7 +98,7 @@ export class PolicyEngine {
     this.#rules = placed(options.rules, options.mode === "shadow");
     this.#open = new OpenCalls(ledger, guard, clock, leaseMs, maxCallMs);
     this.#admission = new Admission(this.#parts);
-    this.#closer = new Closer({ ...this.#parts, tokenizer, isUnbilled, onEnd: (call) => this.#open.delete(call) });
+    this.#closer = new Closer(this.#parts, (call) => this.#open.delete(call));
     this.#operators = new Operators(this.#parts);
     this.#advice = new MemoryAdvice(options.store);
   }

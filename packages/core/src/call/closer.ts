@@ -1,35 +1,14 @@
-import type { Clock } from "../clock.js";
 import { costToNano, toUsd } from "../domain/money.js";
 import type { Receipt } from "../domain/receipt.js";
 import { readUsage, usageProblem } from "../domain/usage.js";
 import { DriftlockError, messageOf } from "../errors/driftlock-error.js";
 import { StoreError } from "../errors/store-error.js";
 import { UsageError } from "../errors/usage-error.js";
-import type { Emitter } from "../events/emitter.js";
-import type { PolicyEvents } from "../events/events.js";
-import type { LedgerGuard } from "../ledger/guard.js";
-import type { Actual, Closed, Hold, Ledger } from "../ledger/ledger.js";
-import type { WaitingRoom } from "../ledger/waiting-room.js";
-import type { PriceBook, PriceMatch } from "../pricing/price-book.js";
+import type { Actual, Closed, Hold } from "../ledger/ledger.js";
 import { costOf, priceFor } from "../pricing/price.js";
 import type { Tokenizer } from "../pricing/tokenizer.js";
-import type { Outage } from "./outage.js";
 import type { Closable, OpenCall, UsageReport } from "./open-call.js";
-
-export interface CloserOptions {
-  readonly ledger: Ledger;
-  readonly guard: LedgerGuard;
-  readonly room: WaitingRoom;
-  readonly emitter: Emitter<PolicyEvents>;
-  readonly prices: PriceBook;
-  readonly unknownPrice: PriceMatch | undefined;
-  readonly outage: Outage;
-  readonly clock: Clock;
-  readonly tokenizer: Tokenizer | undefined;
-  readonly isUnbilled: ((error: unknown) => boolean) | undefined;
-  /** Told about every call of this process that ends. */
-  readonly onEnd: (closing: Closable) => void;
-}
+import type { Parts } from "./parts.js";
 
 /** What a close charges, and how sure it is. */
 interface Bill {
@@ -40,16 +19,19 @@ interface Bill {
 /** Ends calls: prices what they used, moves the money, tells the listeners. */
 export class Closer {
   readonly tokenizer: Tokenizer | undefined;
-  readonly #options: CloserOptions;
+  readonly #parts: Parts;
+  readonly #onEnd: (closing: Closable) => void;
 
-  constructor(options: CloserOptions) {
-    this.#options = options;
-    this.tokenizer = options.tokenizer;
+  /** @param onEnd Told about every call of this process that ends. */
+  constructor(parts: Parts, onEnd: (closing: Closable) => void) {
+    this.#parts = parts;
+    this.#onEnd = onEnd;
+    this.tokenizer = parts.options.tokenizer;
   }
 
   /** Charges a call of this process. `estimated`: the usage is counted from a stream, not reported. */
   settle(closing: Closable, usage: UsageReport | undefined, estimated = false): Promise<Receipt> {
-    this.#options.onEnd(closing);
+    this.#onEnd(closing);
     return this.book(closing, usage, estimated);
   }
 
@@ -92,8 +74,8 @@ export class Closer {
 
   async release(closing: Closable, reason: "never-sent" | "unbilled"): Promise<Receipt> {
     const { call } = closing;
-    const { ledger, guard, emitter } = this.#options;
-    this.#options.onEnd(closing);
+    const { ledger, guard, emitter } = this.#parts;
+    this.#onEnd(closing);
     const receipt = this.#receipt(call, 0, false);
     let closed: Closed | undefined;
     try {
@@ -129,20 +111,20 @@ export class Closer {
   /** A judgement that fails is none: the call is charged, and its own error stays the one that is thrown. */
   #isUnbilledByCaller(error: unknown): boolean {
     try {
-      return this.#options.isUnbilled?.(error) === true;
+      return this.#parts.options.isUnbilled?.(error) === true;
     } catch (failure) {
-      this.#options.emitter.report(failure, "isUnbilled");
+      this.#parts.emitter.report(failure, "isUnbilled");
       return false;
     }
   }
 
   later(ms: number, run: () => void): void {
-    this.#options.clock.after(ms, run);
+    this.#parts.clock.after(ms, run);
   }
 
   /** Tells of bookkeeping that failed after an answer was there. */
   report(id: string, error: unknown): void {
-    const { emitter } = this.#options;
+    const { emitter } = this.#parts;
     const message = messageOf(error);
     if (UsageError.isInstance(error)) emitter.emit("usage-invalid", () => ({ id, field: error.field, message }));
     else emitter.emit("store-failed", () => ({ operation: "settle", message, id }));
@@ -150,7 +132,7 @@ export class Closer {
 
   async #settle(closing: Closable, { actual, estimated }: Bill): Promise<Receipt> {
     const { call, views } = closing;
-    const { ledger, guard, emitter } = this.#options;
+    const { ledger, guard, emitter } = this.#parts;
     let closed: Closed | undefined;
     try {
       const answer = guard.ask("settle", call.id, () => ledger.settle(call.hold, actual, views));
@@ -187,7 +169,7 @@ export class Closer {
 
   /** nano-USD by the price of the model that answered, else of the one that was sent; undefined: no price is known. */
   #price(call: OpenCall, usage: UsageReport & { inputTokens: number; outputTokens: number }): number | undefined {
-    const { prices, unknownPrice, clock } = this.#options;
+    const { prices, unknownPrice, clock } = this.#parts;
     const now = clock.now();
     const answered = usage.model === undefined ? undefined : prices.lookup(usage.model, call.provider, now);
     const match = answered ?? prices.lookup(call.model, call.provider, now) ?? unknownPrice;
@@ -208,11 +190,11 @@ export class Closer {
 
   /** The ledger has the close of a call that went without it. */
   #landed({ hold, boundNano }: OpenCall): void {
-    if (hold.epoch === "") this.#options.outage.accounted(boundNano);
+    if (hold.epoch === "") this.#parts.outage.accounted(boundNano);
   }
 
   #freed({ meters }: Hold): void {
-    this.#options.room.freed(meters);
+    this.#parts.room.freed(meters);
   }
 }
 
