@@ -94,6 +94,7 @@ export class PolicyEngine {
       compiler,
       control: new Control(),
       outage: new Outage(options.onStoreFailure),
+      assertOpen: () => this.#refuseClosed(),
     };
     this.#rules = placed(options.rules, options.mode === "shadow");
     this.#open = new OpenCalls(ledger, guard, clock, leaseMs, maxCallMs);

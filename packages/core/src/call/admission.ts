@@ -79,6 +79,7 @@ export class Admission {
   async #try(call: Call, progress: Progress): Promise<Admitted | undefined> {
     const { ledger, guard, room, control } = this.#parts;
     call.request.signal?.throwIfAborted();
+    this.#parts.assertOpen();
     if (control.freezes) await this.#refuseFrozen(call, progress);
     const { swap } = progress;
     let plan: Plan;
@@ -91,7 +92,10 @@ export class Admission {
     const candidate = plan.candidate as CallCandidate;
     const { model } = candidate.context;
     this.#refusals.tellShadowed(call, progress.shadowed, model, plan.shadowed);
-    if (plan.refusal !== undefined) throw await this.#blocked(call, plan, plan.refusal);
+    if (plan.refusal !== undefined) {
+      if (plan.refusal.byLimit && (await this.#hasNews(call))) return undefined;
+      throw await this.#blocked(call, plan, plan.refusal);
+    }
     const unamendable = this.#refusals.unamendable(call, plan);
     if (unamendable !== undefined) throw unamendable;
 

@@ -64,11 +64,14 @@ export class Call {
 
   /** What the rules see of the call with `model`. Throws `UnknownModelError` without a price for it. */
   readonly candidateFor = (model: string): CallCandidate => {
-    const { clock, options, compiler } = this.#parts;
+    const { clock, options, compiler, control } = this.#parts;
     const now = clock.now();
     const match = this.request.operation === undefined ? this.#priceOf(model, now) : undefined;
-    return new CallCandidate(sizeOf(this.request, model, match, options), compiler, (estimate) =>
-      this.#context(model, now, estimate),
+    return new CallCandidate(
+      sizeOf(this.request, model, match, options),
+      compiler,
+      (estimate) => this.#context(model, now, estimate),
+      (ruleName) => control.addedTo(ruleName, this.labels, now),
     );
   };
 

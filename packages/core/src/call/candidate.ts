@@ -1,6 +1,7 @@
 import type { Claim, Shortfall } from "../domain/claim.js";
 import type { Context, Estimate } from "../domain/context.js";
 import { NANO, PICO_PER_NANO, toNano, toUsd } from "../domain/money.js";
+import type { PlacedRule } from "../policy/decide.js";
 import type { Sizing } from "./sizing.js";
 import type { ClaimCompiler, Need } from "./claims.js";
 
@@ -16,14 +17,22 @@ export class CallCandidate implements Need {
   readonly floor: number;
   want: number;
   readonly #compiler: ClaimCompiler;
+  readonly #addedTo: (ruleName: string) => number;
 
-  constructor(sizing: Sizing, compiler: ClaimCompiler, context: (estimate: Estimate) => Context) {
+  /** @param addedTo nano-USD that operators added to a rule's limit for this call. */
+  constructor(
+    sizing: Sizing,
+    compiler: ClaimCompiler,
+    context: (estimate: Estimate) => Context,
+    addedTo: (ruleName: string) => number,
+  ) {
     this.sizing = sizing;
     this.usd = sizing.usd;
     this.tokens = sizing.tokens;
     this.floor = sizing.floor;
     this.want = sizing.want;
     this.#compiler = compiler;
+    this.#addedTo = addedTo;
     this.context = context(new CandidateEstimate(this));
   }
 
@@ -32,13 +41,14 @@ export class CallCandidate implements Need {
     return Math.ceil((this.usd.fixed + this.usd.perToken * n) / PICO_PER_NANO);
   }
 
-  fit(claim: Claim, shadow: boolean): Shortfall | undefined {
+  fit(claim: Claim, { rule, shadow }: PlacedRule): Shortfall | undefined {
     this.#compiler.check(claim);
     if (claim.window !== "request" || claim.limit === "stored") return undefined;
     const isMoney = claim.measure === "usd";
     if (!isMoney && claim.measure !== "tokens") return undefined;
     const { fixed, perToken } = isMoney ? this.usd : this.tokens;
-    const limit = isMoney ? toNano(claim.limit) * PICO_PER_NANO : claim.limit;
+    const allowed = isMoney ? Math.max(0, claim.limit + toUsd(this.#addedTo(rule.name))) : claim.limit;
+    const limit = isMoney ? toNano(allowed) * PICO_PER_NANO : allowed;
     if (fixed + perToken * this.want <= limit) return undefined;
     const most = perToken === 0 ? -1 : Math.floor((limit - fixed) / perToken);
     if (most >= this.floor) {
@@ -47,7 +57,7 @@ export class CallCandidate implements Need {
     }
     const unit = isMoney ? NANO : 1;
     const needed = isMoney ? this.boundNano(this.want) / unit : fixed + perToken * this.want;
-    return { claim, limit: claim.limit, settled: 0, held: 0, needed, available: claim.limit, waitable: false };
+    return { claim, limit: allowed, settled: 0, held: 0, needed, available: allowed, waitable: false };
   }
 }
 

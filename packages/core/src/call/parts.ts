@@ -24,4 +24,6 @@ export interface Parts {
   readonly compiler: ClaimCompiler;
   readonly control: Control;
   readonly outage: Outage;
+  /** Throws once the engine is closed: calls that wait must not be let in afterwards. */
+  readonly assertOpen: () => void;
 }

@@ -26,6 +26,8 @@ export interface Refusal {
   readonly retryAfterMs?: number | undefined;
   /** What the call needed where it did not fit. */
   readonly needs?: string;
+  /** A limit on the request itself was passed: operators may have moved it. */
+  readonly byLimit?: boolean;
 }
 
 /** One call with one model: what the rules see, and its own size, which a claim on the request may lower. */
@@ -35,7 +37,7 @@ export interface Candidate {
    * Makes the call fit under a `window: "request"` claim, or says why it cannot. In shadow nothing is lowered. Throws for a
    * claim that makes no sense.
    */
-  fit(claim: Claim, shadow: boolean): Shortfall | undefined;
+  fit(claim: Claim, owner: PlacedRule): Shortfall | undefined;
 }
 
 export interface Plan {
@@ -127,11 +129,12 @@ function note(owner: PlacedRule, candidate: Candidate, walk: Walk, answer: RuleD
   const decision = decisionOf(answer);
   if (!decision.allow) return refuse(owner, walk, { owner, decision });
   for (const claim of decision.claims) {
-    const shortfall = candidate.fit(claim, owner.shadow);
+    const shortfall = candidate.fit(claim, owner);
     if (claim.window !== "request") walk.claims.push({ owner, claim });
     if (shortfall === undefined) continue;
     const metadata = explain(owner.rule, candidate.context, shortfall);
-    if (refuse(owner, walk, { owner, decision: RuleDecision.block(metadata) }) === undefined) return undefined;
+    const refusal = { owner, decision: RuleDecision.block(metadata), byLimit: true };
+    if (refuse(owner, walk, refusal) === undefined) return undefined;
   }
   return decision;
 }

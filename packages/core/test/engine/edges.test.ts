@@ -4,6 +4,7 @@ import { MemoryLedger } from "../../src/ledger/memory.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { RuleDecision } from "../../src/policy/decision.js";
 import { ConcurrencyLimitRule } from "../../src/policy/rules/concurrency-limit.js";
+import { MaxCostPerRequestRule } from "../../src/policy/rules/max-cost-per-request.js";
 import { MonthlyBudgetRule } from "../../src/policy/rules/monthly-budget.js";
 import { PerUserBudgetRule } from "../../src/policy/rules/per-user-budget.js";
 import { ManualClock } from "../../src/testing/manual-clock.js";
@@ -176,6 +177,33 @@ describe("operators", () => {
     await Promise.all([policy.freeze(why), policy.adjust("MonthlyBudgetRule", { ...why, addUsd: 1 })]);
     expect((await refusal(policy.authorize(costing(1)))).ruleName).toBe("Freeze");
     expect(await policy.evaluate(costing(1))).toMatchObject([{ rule: "Freeze", allow: false }, { allow: true }]);
+  });
+});
+
+describe("operators and limits on one request", () => {
+  it("an adjustment moves the limit of a single call, in every engine on the ledger", async () => {
+    const rules = () => [new MaxCostPerRequestRule({ maxUsd: 1 })];
+    const { policy, clock } = bench(rules());
+    const other = bench(rules(), { clock, store: policy.ledger });
+    const large = costing(1.5);
+    await refusal(other.policy.authorize(large));
+    const why = { by: "grace", reason: "long report" };
+    await policy.adjust("MaxCostPerRequestRule", { ...why, addUsd: 1 });
+    await (await other.policy.authorize(large)).release();
+    expect((await refusal(other.policy.authorize(costing(2.5)))).decision.metadata).toMatchObject({ maxUsd: 2 });
+  });
+});
+
+describe("a policy that is closed", () => {
+  it("does not let in who was waiting", async () => {
+    const { policy, clock } = bench([new MonthlyBudgetRule({ maxUsd: 1 })]);
+    const first = await policy.authorize(costing(1));
+    const waiting = watch(policy.authorize(costing(1)));
+    await pass(clock, 100);
+    await policy.close();
+    await first.release();
+    await pass(clock, 500);
+    expect(waiting).toMatchObject({ state: "failed", error: { field: "policy" } });
   });
 });
 

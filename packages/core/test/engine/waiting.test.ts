@@ -1,8 +1,10 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
-import type { Ledger, ReserveRequest } from "../../src/ledger/ledger.js";
+import type { ReserveRequest } from "../../src/ledger/ledger.js";
+import { MemoryLedger } from "../../src/ledger/memory.js";
 import { BudgetRule } from "../../src/policy/rules/budget.js";
 import { MonthlyBudgetRule } from "../../src/policy/rules/monthly-budget.js";
+import { ManualClock } from "../../src/testing/manual-clock.js";
 import { bench, costing, heard, pass, refusal, settled, used, watch } from "./kit.js";
 
 const budget = () => new MonthlyBudgetRule({ maxUsd: 1 });
@@ -212,22 +214,28 @@ describe("the line", () => {
   });
 
   it("does not miss a hold that comes back while the ledger is answering", async () => {
-    const { policy: first, clock } = bench([budget()]);
-    const { ledger } = first;
-    const slow = Object.assign(Object.create(ledger) as Ledger, {
-      reserve: async (request: ReserveRequest) => {
-        const answer = await ledger.reserve(request);
-        await settled();
-        return answer;
-      },
-      release: ledger.release.bind(ledger),
-    });
-    const { policy } = bench([budget()], { store: slow, clock });
-    const open_ = await policy.authorize(costing(1));
-    const call = watch(policy.authorize(costing(0.5)));
-    await open_.release();
-    for (let i = 0; i < 3; i++) await settled();
-    expect(call.state).toBe("done");
+    const clock = new ManualClock();
+    const ledger = new MemoryLedger({ clock });
+    const answers: (() => void)[] = [];
+    const reserve = ledger.reserve.bind(ledger);
+    // The ledger has decided; its answer is on the way until it is let go.
+    ledger.reserve = ((request: ReserveRequest) => {
+      const answer = reserve(request);
+      return new Promise((resolve) => answers.push(() => resolve(answer)));
+    }) as never;
+    const { policy } = bench([budget()], { store: ledger, clock });
+    const first = watch(policy.authorize(costing(1)));
+    await settled();
+    answers.shift()!();
+    await settled();
+    const second = watch(policy.authorize(costing(0.5)));
+    await settled();
+    await first.value!.release();
+    answers.shift()!();
+    await settled();
+    answers.shift()?.();
+    await settled();
+    expect(second.state).toBe("done");
   });
 
   it("has maxWaiters places; further calls are refused at once, and room does not wait for them", async () => {
