@@ -188,7 +188,7 @@ export class PolicyEngine {
     );
   }
 
-  /** Books spend without asking: a tool, an image, a call made elsewhere. Once per `id`. */
+  /** Books spend without asking: a tool, an image, a call made elsewhere. Once per `id`, within a day at least. */
   async record(entry: SpendRecord): Promise<Receipt> {
     this.#refuseClosed();
     return record(this.#parts, this.#closer, this.#rules, entry);

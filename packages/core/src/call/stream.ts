@@ -158,8 +158,8 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
     this.#ended = true;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     const usage = this.#trusted(isWhole);
-    const told = usage === undefined ? Number((this.#usage as Partial<Usage> | undefined)?.outputTokens ?? 0) : 0;
-    const end = { outputTokens: Math.max(this.#tally.outputTokens, told || 0), isWhole, usage };
+    const told = usage === undefined ? (outputIn(this.#usage) ?? 0) : 0;
+    const end = { outputTokens: Math.max(this.#tally.outputTokens, told), isWhole, usage };
     await this.#onEnd(error === undefined ? end : { ...end, error });
   }
 
@@ -199,11 +199,20 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
    */
   #trusted(isWhole: boolean): unknown {
     if (this.#sinceUsage > 0) return undefined;
-    const { outputTokens } = (this.#usage ?? {}) as Partial<Usage>;
+    const told = outputIn(this.#usage);
     const seen = this.#tally.outputTokens;
-    if (typeof outputTokens === "number" && seen > 0 && (outputTokens === 0 || (!isWhole && outputTokens < seen)))
-      return undefined;
-    return this.#usage;
+    const tooLittle = told !== undefined && seen > 0 && (told === 0 || (!isWhole && told < seen));
+    return tooLittle ? undefined : this.#usage;
+  }
+}
+
+/** The output tokens a usage tells. It is the caller's or the host's: reading it must not fail the reader. */
+function outputIn(usage: unknown): number | undefined {
+  try {
+    const { outputTokens } = (usage ?? {}) as Partial<Usage>;
+    return Number.isSafeInteger(outputTokens) ? outputTokens : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -49,7 +49,7 @@ export class WaitingRoom {
   }
 
   unwatch(): void {
-    if (--this.#watchers > 0) return;
+    if (--this.#watchers > 0 || this.#log.length === 0) return;
     this.#logStart += this.#log.length;
     this.#log = [];
   }

@@ -156,6 +156,15 @@ describe("a stream is never free", () => {
     expect(await spent([{ choices: [] }])).toEqual({ spentUsd: 1.1, heldUsd: 0, invalid: 1 });
   });
 
+  it.each([
+    { title: "throws", value: () => expect.fail("looked at") },
+    { title: "is a symbol", value: () => Symbol("tokens") },
+  ])("nor fails its reader when the usage's outputTokens $title", async ({ value }) => {
+    const usage = Object.defineProperty({ inputTokens: 1 }, "outputTokens", { get: value, enumerable: true });
+    const read = spent(many(text("word")), 20, () => usage as never);
+    expect(await read).toMatchObject({ heldUsd: 0, spentUsd: 1.1, invalid: 1 });
+  });
+
   it("counts LangChain's content, legacy function calls, and a Responses text once", async () => {
     expect((await spent([{ content: "a".repeat(40) }])).spentUsd).toBe(0.11);
     const call = { choices: [{ delta: { function_call: { name: "f", arguments: "a".repeat(39) } } }] };
