@@ -62,7 +62,7 @@ async function act(
     return;
   }
   if (end === "operation") {
-    await policy.run({ operation: "search", costUsd: used / 7, labels }, () => turns(n));
+    await policy.run({ operation: "search", costUsd: used / 7, labels, waitMs: 0 }, () => turns(n));
     return;
   }
   if (end === "fail" || end === "fail unbilled") {
