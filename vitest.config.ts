@@ -11,6 +11,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: [...conditions, ...defaultServerConditions] } },
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts"],
+    globalSetup: ["test/setup/redis.ts"],
     reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
     typecheck: {
       enabled: true,
