@@ -8,7 +8,7 @@ import {
 import { ManualClock } from "@driftlock/core/testing";
 
 /** $0.001 a token, in and out. */
-const overrides = { flat: { inputUsdPerMTok: 1_000, outputUsdPerMTok: 1_000 } };
+export const overrides = { flat: { inputUsdPerMTok: 1_000, outputUsdPerMTok: 1_000 } };
 
 export function policyOf(rules: readonly Rule[], options: Partial<PolicyEngineOptions> = {}) {
   const clock = (options.clock as ManualClock | undefined) ?? new ManualClock();

@@ -1,12 +1,16 @@
-import { KeyvLedger, MemoryLedger, type Hold, type MeterReading, type Reserved } from "@driftlock/core";
+import { KeyvLedger, MemoryLedger, RedisLedger, type Hold, type MeterReading, type Reserved } from "@driftlock/core";
 import { ManualClock } from "@driftlock/core/testing";
+import KeyvRedis from "@keyv/redis";
 import fc from "fast-check";
 import { Keyv } from "keyv";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, inject, it } from "vitest";
 import { ExactLog } from "./exact-log.js";
 import { patient, runs } from "./runs.js";
-import { beginning, meters, story, type Operation } from "./story.js";
+import { beginning, meters, story, storyWithSlices, type Operation } from "./story.js";
 import { allPicked, billOf, expectedOf, picked, Teller, views } from "./teller.js";
+
+const keyv = new Keyv(new KeyvRedis(inject("redisUrl")));
+afterAll(() => keyv.disconnect());
 
 /** Later than this after its lease a call may be forgotten (10 min), and then it is another story. */
 const REMEMBERED_MS = 540_000;
@@ -74,6 +78,30 @@ describe("an exact log of every amount agrees with the ledgers", () => {
         }
       }),
       { numRuns: runs(1_000) },
+    );
+  });
+
+  it("and all three answer alike, command by command, slices included", patient, async () => {
+    await fc.assert(
+      fc.asyncProperty(beginning, storyWithSlices, async (start, operations) => {
+        const clock = new ManualClock(start);
+        const memory = new Teller(new MemoryLedger({ clock }));
+        const namespace = `model-${crypto.randomUUID()}`;
+        const others = [
+          new Teller(new KeyvLedger(new Keyv(), { clock })),
+          new Teller(new RedisLedger(keyv, { namespace, clock }, () => clock.now())),
+        ];
+        for (const operation of operations) {
+          if (operation.kind === "tick") clock.advance(operation.ms);
+          const answer = await memory.tell(operation);
+          const readings = await memory.ledger.read(views);
+          for (const other of others) {
+            expect(await other.tell(operation), JSON.stringify(operation)).toEqual(answer);
+            expect(await other.ledger.read(views)).toEqual(readings);
+          }
+        }
+      }),
+      { numRuns: runs(500) },
     );
   });
 

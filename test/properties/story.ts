@@ -15,6 +15,8 @@ export type Operation =
       readonly take: "want" | "largest";
       readonly lease: { readonly ms: number; readonly onExpiry: "charge" | "release" };
       readonly named: boolean;
+      /** It draws from the call picked by this. */
+      readonly slice?: number | undefined;
     }
   | { readonly kind: "settle"; readonly which: number; readonly share: number; readonly known: boolean }
   | { readonly kind: "release"; readonly which: number }
@@ -80,8 +82,7 @@ const tick = fc.record({
   ),
 });
 
-const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { arbitrary: reserve as fc.Arbitrary<Operation>, weight: 8 },
+const others = [
   {
     arbitrary: fc.record({ kind: fc.constant("settle"), which, share: fc.nat(150), known: fc.boolean() }),
     weight: 6,
@@ -104,14 +105,20 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
     weight: 1,
   },
-  { arbitrary: tick as fc.Arbitrary<Operation>, weight: 6 },
-);
+  { arbitrary: tick, weight: 6 },
+];
 
-export const story: fc.Arbitrary<readonly Operation[]> = fc.array(operation, {
-  minLength: 1,
-  maxLength: 60,
-  size: "max",
-});
+function storyOf(calls: fc.Arbitrary<unknown>): fc.Arbitrary<readonly Operation[]> {
+  const operation = fc.oneof({ arbitrary: calls, weight: 8 }, ...others) as fc.Arbitrary<Operation>;
+  return fc.array(operation, { minLength: 1, maxLength: 60, size: "max" });
+}
+
+export const story = storyOf(reserve);
+
+/** Half of the calls draw from another one: a slice. */
+export const storyWithSlices = storyOf(
+  fc.tuple(reserve, fc.option(which, { nil: undefined })).map(([call, slice]) => ({ ...call, slice })),
+);
 
 /** Where stories begin: shortly before a change of the clock, a turn of the month, and any time. */
 export const beginning: fc.Arbitrary<number> = fc.oneof(

@@ -19,9 +19,9 @@ export class Teller {
     const { ledger } = this;
     switch (operation.kind) {
       case "reserve": {
-        const answer = await ledger.reserve(
-          requestOf(claimsOf(operation), { ...operation, id: `call-${this.#calls++}` }),
-        );
+        const drawFrom = operation.slice === undefined ? undefined : picked(holds, operation.slice);
+        const more = { ...operation, drawFrom, id: `call-${this.#calls++}` };
+        const answer = await ledger.reserve(requestOf(claimsOf(operation), more));
         if (answer.kind === "held") this.holds.push(answer.hold);
         return withoutEpoch(answer);
       }

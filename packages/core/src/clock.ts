@@ -14,3 +14,8 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** ms since some fixed moment: never set back, unlike a clock. */
+export function monotonic(): number {
+  return performance.now();
+}

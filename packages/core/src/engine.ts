@@ -8,6 +8,7 @@ import { Call, placed } from "./call/call.js";
 import { ClaimCompiler } from "./call/claims.js";
 import { Closer } from "./call/closer.js";
 import { Control } from "./call/control.js";
+import { extensionOf, type PolicyExtension } from "./call/extension.js";
 import { inspect, usageOfRules, type UsageRow, type Verdict } from "./call/inspect.js";
 import { callOfTicket, type UsageReport } from "./call/open-call.js";
 import { Outage } from "./call/outage.js";
@@ -52,6 +53,7 @@ export class PolicyEngine {
   readonly #open: OpenCalls;
   readonly #operators: Operators;
   readonly #advice: MemoryAdvice;
+  #extension: PolicyExtension | undefined;
   #closed = false;
 
   /** @throws ConfigError naming the option and its value. */
@@ -115,6 +117,11 @@ export class PolicyEngine {
   /** The ledger behind the policy; `ledger.atomicity` says how far limits are exact. */
   get ledger(): Ledger {
     return this.#parts.ledger;
+  }
+
+  /** What packages build on that bring rules with a memory of their own, as missions do. Applications need none of it. */
+  get extension(): PolicyExtension {
+    return (this.#extension ??= extensionOf(this.#parts, () => this.#closed));
   }
 
   /**

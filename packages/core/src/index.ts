@@ -5,12 +5,13 @@ export type { UsageReport } from "./call/open-call.js";
 export type { UsageRow, Verdict } from "./call/inspect.js";
 export type { SpendRecord } from "./call/record.js";
 export type { AdjustOptions, FreezeOptions } from "./call/operators.js";
+export type { PolicyExtension } from "./call/extension.js";
 export { usageFromOpenAI } from "./call/usage-from-openai.js";
 
 export { withAmbient, withLabels, currentAmbient, type Ambient } from "./ambient/ambient.js";
 
 export { BaseRule, type Mode, type Rule, type RuleOptions } from "./policy/rule.js";
-export { RuleDecision, type Metadata } from "./policy/decision.js";
+export { RuleDecision, type Metadata, type Until } from "./policy/decision.js";
 export type { Limit } from "./policy/options.js";
 export { AllowModelsRule, type AllowModelsOptions } from "./policy/rules/allow-models.js";
 export { BudgetRule, type BudgetOptions } from "./policy/rules/budget.js";
@@ -45,7 +46,7 @@ export type { Clock } from "./clock.js";
 export type { CalendarUnit, Claim, Measure, Reading, Scope, Shortfall, Window } from "./domain/claim.js";
 export type { Context, Estimate } from "./domain/context.js";
 export type { Labels } from "./domain/labels.js";
-export type { Receipt } from "./domain/receipt.js";
+export type { Receipt, Used } from "./domain/receipt.js";
 export type { GovernedRequest, ModelRequest, OperationRequest, RequestOptions } from "./domain/request.js";
 export type { Usage } from "./domain/usage.js";
 
@@ -55,12 +56,14 @@ export { chunkedTokenizer, type Tokenizer } from "./pricing/tokenizer.js";
 
 export { KeyvLedger, type KeyvLedgerOptions } from "./ledger/keyv.js";
 export { MemoryLedger } from "./ledger/memory.js";
+export { RedisLedger, type RedisLedgerOptions } from "./ledger/redis.js";
 export { isShareable, openLedger, type OpenLedgerOptions } from "./ledger/open.js";
 export type {
   AccountPatch,
   AccountState,
   Actual,
   Closed,
+  Drawn,
   Hold,
   Lease,
   Ledger,
@@ -70,5 +73,6 @@ export type {
   MeterReading,
   Reserved,
   ReserveRequest,
+  SeenState,
   Shortage,
 } from "./ledger/ledger.js";

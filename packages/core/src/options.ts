@@ -146,7 +146,9 @@ export function resolveOptions(options: PolicyEngineOptions): ResolvedOptions {
   const defaultLabels = given.defaultLabels === undefined ? mergeLabels() : readLabels(given.defaultLabels);
   check(
     "track",
-    (value: unknown) => Array.isArray(value) && value.every((label) => typeof label === "string" && label !== ""),
+    // Array.from: a hole in the list is no label either.
+    (value: unknown) =>
+      Array.isArray(value) && Array.from(value).every((label) => typeof label === "string" && label !== ""),
     "must be an array of label names",
   );
   oneOf("mode", "enforce", "shadow");

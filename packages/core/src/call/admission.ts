@@ -2,11 +2,12 @@ import { messageOf } from "../errors/driftlock-error.js";
 import { UnknownModelError } from "../errors/policy-violation-error.js";
 import { AccountLimitError, DuplicateCallError } from "../errors/request-errors.js";
 import { StateLostError, StoreError } from "../errors/store-error.js";
-import { holdOf } from "../ledger/book.js";
+import { CONTROL } from "../ledger/account.js";
+import { holdOf } from "../ledger/hold.js";
 import type { Hold, Meter, Reserved, ReserveRequest, Shortage } from "../ledger/ledger.js";
 import type { Place } from "../ledger/waiting-room.js";
 import { decide, decisionOf, type PlacedRule, type Plan, type Refusal } from "../policy/decide.js";
-import { RuleDecision } from "../policy/decision.js";
+import { RuleDecision, type Until } from "../policy/decision.js";
 import { atOnce } from "../policy/options.js";
 import type { Call } from "./call.js";
 import type { CallCandidate } from "./candidate.js";
@@ -28,6 +29,8 @@ export interface Admitted {
 
 /** Models a call tries at most before it waits or is refused: a rule that names a new one for ever must not hold it up. */
 const MAX_SWAPS = 16;
+/** Times in a row a call may be decided by a state that has changed meanwhile: a rule that never learns must not hold it up. */
+const MAX_STALE = 16;
 
 /** Where a call stands between two tries. */
 interface Progress {
@@ -40,6 +43,7 @@ interface Progress {
   swap: { model: string; owner: PlacedRule } | undefined;
   /** Rule and model of every downgrade made since the last wait: each is made once. */
   readonly swaps: Set<string>;
+  stale: number;
   /** Rules in shadow that have been told: once a call, however often it tries. */
   readonly shadowed: Set<string>;
 }
@@ -63,6 +67,7 @@ export class Admission {
       take: "want",
       swap: undefined,
       swaps: new Set(),
+      stale: 0,
       shadowed: new Set(),
     };
     try {
@@ -93,6 +98,8 @@ export class Admission {
     const { model } = candidate.context;
     this.#refusals.tellShadowed(call, progress.shadowed, model, plan.shadowed);
     if (plan.refusal !== undefined) {
+      const { until } = plan.refusal.decision;
+      if (until !== undefined) return this.#until(call, progress, until);
       if (plan.refusal.byLimit && (await this.#hasNews(call))) return undefined;
       throw await this.#blocked(call, plan, plan.refusal);
     }
@@ -100,8 +107,11 @@ export class Admission {
     if (unamendable !== undefined) throw unamendable;
 
     const demand = Demand.of(this.#parts, call, candidate, plan.claims);
+    // Who brings money of its own does not stand behind those who wait for money.
     const queue =
-      room.size > 0 && this.#mayWait(call, progress) ? room.queueBefore(demand.limited(), progress.place) : undefined;
+      room.size > 0 && demand.drawFrom === undefined && this.#mayWait(call, progress)
+        ? room.queueBefore(demand.limited(), progress.place)
+        : undefined;
     if (queue !== undefined) return this.#behind(call, progress, candidate, demand, queue);
 
     const request = demand.reserveRequest(this.#parts, call, candidate, progress.take);
@@ -128,8 +138,7 @@ export class Admission {
         }
         return { hold: answer.hold, candidate, n: answer.n, demand };
       case "stale":
-        control.take(answer.state);
-        return undefined;
+        return this.#learn(call, progress, demand, answer.states);
       case "duplicate":
         throw new DuplicateCallError(call.id);
       case "full":
@@ -137,6 +146,31 @@ export class Admission {
       case "short":
         return this.#short(call, progress, candidate, demand, answer.shortages, missed);
     }
+  }
+
+  /** What the call was decided by has changed: the rules that need to know are told, then all judge again. */
+  #learn(call: Call, progress: Progress, demand: Demand, states: (Reserved & { kind: "stale" })["states"]): undefined {
+    for (const { account, state } of states) {
+      if (account === CONTROL) this.#parts.control.take(state);
+      const failed = demand.learn(account, state);
+      const isStuck = failed === undefined && ++progress.stale > MAX_STALE;
+      if (failed === undefined && !isStuck) continue;
+      const owner = failed?.owner ?? demand.ownerAt(account);
+      if (owner === undefined) continue;
+      const cause = failed?.cause ?? new Error("it goes on deciding by an older state than the ledger's");
+      const reason = `the rule threw: ${messageOf(cause)}`;
+      throw this.#refusals.violation(call, { owner, decision: RuleDecision.block({ reason }), cause });
+    }
+    return undefined;
+  }
+
+  /** A rule's answer is on its way: the call waits for it and is judged again, from the request it came with. */
+  async #until(call: Call, progress: Progress, until: Until): Promise<undefined> {
+    await until(call.request.signal);
+    progress.stale = 0;
+    progress.swap = undefined;
+    progress.swaps.clear();
+    return undefined;
   }
 
   /** Others wait where this call claims: it lines up behind them, unless waiting cannot help it. */
@@ -151,7 +185,7 @@ export class Admission {
     const range = { floor: candidate.floor, want: candidate.want };
     let lacking: readonly Shortage[];
     try {
-      lacking = (await guard.ask("check", call.id, () => ledger.check(demand.claims, range))).filter(
+      lacking = (await guard.ask("check", call.id, () => ledger.check(demand.claims, range, demand.drawFrom))).filter(
         (s) => !demand.claims[s.claim]!.shadow,
       );
     } catch (error) {
@@ -163,7 +197,8 @@ export class Admission {
         error,
       );
     }
-    if (this.#answered(call, progress, candidate, demand, lacking)) return undefined;
+    const answered = this.#answered(call, progress, candidate, demand, lacking);
+    if (answered === true || (answered !== false && (await answered))) return undefined;
     const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
     if (hopeless !== undefined) {
       if (await this.#hasNews(call)) return undefined;
@@ -188,7 +223,8 @@ export class Admission {
     shortages: readonly Shortage[],
     missed: boolean,
   ): Promise<undefined> {
-    if (this.#answered(call, progress, candidate, demand, shortages)) return undefined;
+    const answered = this.#answered(call, progress, candidate, demand, shortages);
+    if (answered === true || (answered !== false && (await answered))) return undefined;
     const hopeless = shortages.find((shortage) => !fitsLater(shortage, shortage.floor));
     if (hopeless !== undefined) throw this.#refusals.short(call, demand, hopeless, candidate.context);
     const worthWaiting = shortages.every((s) => fitsLater(s, s.want)) || shortages.some((s) => s.held > 0);
@@ -201,14 +237,14 @@ export class Admission {
     return undefined;
   }
 
-  /** Whether a refusing rule's `onShortfall` gave the call another model. */
+  /** Whether a refusing rule's `onShortfall` gave the call another model, or let it wait for a decision. */
   #answered(
     call: Call,
     progress: Progress,
     candidate: CallCandidate,
     demand: Demand,
     shortages: readonly Shortage[],
-  ): boolean {
+  ): boolean | Promise<boolean> {
     const { context } = candidate;
     for (const shortage of shortages) {
       const { owner } = demand.ownerOf(shortage);
@@ -223,6 +259,9 @@ export class Admission {
       } catch (cause) {
         const reason = `the rule threw: ${messageOf(cause)}`;
         throw this.#refusals.violation(call, { owner, decision: RuleDecision.block({ reason }), cause });
+      }
+      if (decision?.allow === false && decision.until !== undefined) {
+        return this.#until(call, progress, decision.until).then(() => true);
       }
       if (decision?.allow === false) throw this.#refusals.violation(call, { owner, decision });
       const model = decision?.action === "downgrade" ? decision.metadata["downgradeTo"] : undefined;
@@ -254,6 +293,7 @@ export class Admission {
     // A hold that came back while the ledger answered woke nobody: try again, in line and with the clock running.
     if (missed) progress.place.wake("room");
     const wake = await woken;
+    progress.stale = 0;
     progress.swap = undefined;
     progress.swaps.clear();
     progress.timedOut = wake === "timeout" || clock.now() >= progress.deadline;
@@ -313,7 +353,9 @@ export class Admission {
     try {
       const range = { floor: candidate.floor, want: candidate.want };
       const lacking =
-        plan.claims.length === 0 ? [] : await guard.ask("check", call.id, () => ledger.check(demand.claims, range));
+        plan.claims.length === 0
+          ? []
+          : await guard.ask("check", call.id, () => ledger.check(demand.claims, range, demand.drawFrom));
       const hopeless = lacking.find((shortage) => !fitsLater(shortage, shortage.floor));
       if (hopeless !== undefined) return this.#refusals.short(call, demand, hopeless, candidate.context);
     } catch (error) {

@@ -1,13 +1,12 @@
 import type { Reading } from "../domain/claim.js";
 import type { Context } from "../domain/context.js";
 import { toUsd } from "../domain/money.js";
-import type { Receipt } from "../domain/receipt.js";
+import type { Receipt, Used } from "../domain/receipt.js";
 import type { Meter, MeterClaim, MeterReading } from "../ledger/ledger.js";
 import type { OwnedClaim } from "../policy/decide.js";
-import type { Rule } from "../policy/rule.js";
 import type { Admitted } from "./admission.js";
 import { readingInUnits } from "./claims.js";
-import type { OnClosed } from "./open-call.js";
+import type { Charged, OnClosed } from "./open-call.js";
 import type { Parts } from "./parts.js";
 
 /** Shares of a limit that are told when spend passes them, in percent. */
@@ -23,11 +22,13 @@ export function afterClose(
   parts: Parts,
   { demand, candidate }: Pick<Admitted, "demand" | "candidate">,
 ): { views: readonly Meter[]; onClosed: OnClosed } | undefined {
-  const watched = demand.watched(parts.emitter.has("threshold-crossed"));
+  const isTold = parts.emitter.has("threshold-crossed");
+  const watched = demand.watched(isTold);
   if (watched.length === 0) return undefined;
-  const onClosed = (receipt: Receipt, readings: readonly MeterReading[], chargedNano: number) => {
-    tellRules(parts, candidate.context, receipt, watched, readings);
-    watched.forEach((one, i) => tellThresholds(parts, one, readings[i]!.settled, chargedNano));
+  const onClosed = (receipt: Receipt, readings: readonly MeterReading[], charged: Charged) => {
+    tellRules(parts, candidate.context, receipt, watched, readings, charged);
+    if (!isTold) return;
+    watched.forEach((one, i) => tellThresholds(parts, one, readings[i]!.settled, charged.usd));
   };
   return { views: watched.map(({ claim }) => claim.meter), onClosed };
 }
@@ -38,22 +39,22 @@ function tellRules(
   receipt: Receipt,
   watched: readonly Watched[],
   readings: readonly MeterReading[],
+  used: Used,
 ): void {
-  const byRule = new Map<Rule, Reading[]>();
-  watched.forEach(({ by, claim }, i) => {
-    const { rule } = by.owner;
-    if (rule.onClosed === undefined) return;
-    const own = byRule.get(rule) ?? [];
-    own.push(readingInUnits(claim.meter.measure, readings[i]!));
-    byRule.set(rule, own);
-  });
-  for (const [rule, own] of byRule) {
-    const failed = (error: unknown) => emitter.report(error, `${rule.name}.onClosed`);
+  for (let i = 0; i < watched.length; i++) {
+    const { rule } = watched[i]!.by.owner;
+    // A handful at most: searched in line. Each rule is told once, of all its claims.
+    if (rule.onClosed === undefined || watched.findIndex(({ by }) => by.owner.rule === rule) < i) continue;
+    const own: Reading[] = [];
+    for (let k = i; k < watched.length; k++) {
+      const { by, claim } = watched[k]!;
+      if (by.owner.rule === rule) own.push(readingInUnits(claim.meter.measure, readings[k]!));
+    }
     try {
-      const answer: unknown = rule.onClosed?.(context, receipt, own);
-      if (answer instanceof Promise) answer.catch(failed);
+      const answer: unknown = rule.onClosed(context, receipt, own, used);
+      if (answer instanceof Promise) answer.catch((error: unknown) => emitter.report(error, `${rule.name}.onClosed`));
     } catch (error) {
-      failed(error);
+      emitter.report(error, `${rule.name}.onClosed`);
     }
   }
 }

@@ -103,18 +103,27 @@ export class Authorization implements Closable {
 
   /**
    * Passes a stream through and settles at its end. Broken off, failed or aborted, the call is charged its input and what was
-   * streamed, and the source is closed. `usageOf` finds the usage in a chunk; default: OpenAI-shaped chunks.
+   * streamed, and the source is closed. `usageOf` finds the usage in a chunk; default: OpenAI-shaped chunks. `partsOf` takes
+   * chunks apart that hold several events (pieces of a network stream); `usageOf` then looks at each.
    */
-  meter<Chunk>(
+  meter<Chunk, Part = Chunk>(
     stream: AsyncIterable<Chunk>,
-    usageOf?: (chunk: Chunk) => UsageReport | undefined,
+    usageOf?: (chunk: Part) => UsageReport | undefined,
+    partsOf?: (chunk: Chunk) => readonly Part[],
   ): AsyncIterableIterator<Chunk> {
     if (!isAsyncIterable(stream))
       throw new ConfigError({ field: "stream", value: stream, problem: "must be an async iterable" });
     checkFunction("usageOf", usageOf, true);
+    checkFunction("partsOf", partsOf, true);
     const { tokenizer } = this.#closer;
     const { signal } = this.request;
-    const metered = new MeteredStream(stream, (end) => this.#streamed(end), { usageOf, tokenizer, signal });
+    const find = usageOf as ((part: unknown) => unknown) | undefined;
+    const metered = new MeteredStream(stream, (end) => this.#streamed(end), {
+      usageOf: find,
+      partsOf,
+      tokenizer,
+      signal,
+    });
     this.#stream = metered as MeteredStream<unknown>;
     return metered;
   }

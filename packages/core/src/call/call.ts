@@ -48,9 +48,8 @@ export class Call {
     this.id = request.id ?? freshId();
     this.model = request.operation ?? request.model;
     this.labels = mergeLabels(parts.options.defaultLabels, this.ambient?.labels, request.labels);
-    const around = this.ambient?.rules ?? [];
-    this.rules =
-      around.length === 0 ? engineRules : [...engineRules, ...placed(around, parts.options.mode === "shadow")];
+    const around = this.ambient?.rules ?? none;
+    this.rules = around.length === 0 ? engineRules : surrounded(engineRules, around, parts.options.mode === "shadow");
   }
 
   /** Waiting inside an open call could wait for that very call. */
@@ -89,6 +88,7 @@ export class Call {
     const context = {
       model,
       messages: request.operation === undefined ? (request.messages ?? nobody) : nobody,
+      tools: request.operation === undefined ? (request.tools ?? nobody) : nobody,
       params: request.operation === undefined ? (request.params ?? noParams) : noParams,
       labels,
       endpoint: request.endpoint,
@@ -99,6 +99,23 @@ export class Call {
     };
     return mission === undefined ? context : { ...context, mission };
   }
+}
+
+const none: Ambient["rules"] = [];
+
+/** The rules of a block are placed once for all its calls; by the engine's rules, then the block's. */
+const blocks = new WeakMap<readonly PlacedRule[], WeakMap<Ambient["rules"], readonly PlacedRule[]>>();
+
+function surrounded(
+  engineRules: readonly PlacedRule[],
+  around: Ambient["rules"],
+  shadowAll: boolean,
+): readonly PlacedRule[] {
+  let of = blocks.get(engineRules);
+  if (of === undefined) blocks.set(engineRules, (of = new WeakMap()));
+  let rules = of.get(around);
+  if (rules === undefined) of.set(around, (rules = [...engineRules, ...placed(around, shadowAll)]));
+  return rules;
 }
 
 /** Rules with the mode that counts. */

@@ -1,5 +1,7 @@
 import type { Claim, Measure, Reading, Scope, Shortfall, Window } from "../domain/claim.js";
+import type { Labels } from "../domain/labels.js";
 import { MAX_USD, NANO, PICO_PER_NANO, toNano } from "../domain/money.js";
+import { accountOf } from "../ledger/account.js";
 import type { Meter, MeterClaim, MeterReading, Shortage } from "../ledger/ledger.js";
 import { resetsAt, seriesOf } from "../ledger/window.js";
 
@@ -15,6 +17,8 @@ interface Compiled {
   readonly measure: Measure;
   readonly window: Window;
   readonly series: string;
+  /** Where the claim itself names the account. */
+  readonly meter: Meter | undefined;
 }
 
 const measures: readonly unknown[] = ["usd", "tokens", "calls", "in-flight"];
@@ -43,12 +47,20 @@ export class ClaimCompiler {
     return { account, measure, window, timeZone: this.#timeZone, series };
   }
 
-  /** The claim on `account`, its limit moved by `addNano` and, in shadow, only watched. */
-  meterClaim(claim: Claim, account: string, need: Need, addNano: number, shadow: boolean): MeterClaim {
-    const { limit, measure, window, series } = this.#compile(claim);
+  /** The meter of a claim on the account that its scope means for a call; undefined when the call lacks the label. */
+  meterFor(claim: Claim, labels: Labels): Meter | undefined {
+    const { meter } = this.#compile(claim);
+    if (meter !== undefined) return meter;
+    const account = accountOf(claim.scope, labels);
+    return account === undefined ? undefined : this.meter(claim, account);
+  }
+
+  /** The claim on `meter`, its limit moved by `addNano` and, in shadow, only watched. */
+  meterClaim(claim: Claim, meter: Meter, need: Need, addNano: number, shadow: boolean): MeterClaim {
+    const { limit, measure } = this.#compile(claim);
     const amount = measure === "usd" || measure === "tokens" ? (this.#holds ? need[measure] : nothing) : one;
     return {
-      meter: { account, measure, window, timeZone: this.#timeZone, series },
+      meter,
       limit: addNano === 0 || limit === "stored" ? limit : Math.max(0, limit + addNano),
       fixed: amount.fixed,
       perToken: amount.perToken,
@@ -60,7 +72,7 @@ export class ClaimCompiler {
   #compile(claim: Claim): Compiled {
     let compiled = this.#compiled.get(claim);
     if (compiled === undefined) {
-      const { scope, measure, window, limit } = claim;
+      const { scope, measure, window, limit, seen, drawFrom } = claim;
       if (!isScope(scope)) throw new TypeError('a claim\'s scope must be "workspace", "user" or { label }');
       if (!measures.includes(measure)) throw new TypeError(`a claim's measure must be one of ${measures.join(", ")}`);
       if (window !== "request" && !isWindow(window))
@@ -71,12 +83,19 @@ export class ClaimCompiler {
       if (limit !== "stored" && limit !== Infinity && !(typeof limit === "number" && limit >= 0 && limit <= most)) {
         throw new TypeError(`a claim's limit must be a number from 0 to ${most}, got ${String(limit)}`);
       }
-      if (window === "request") return { limit, measure, window: { kind: "lifetime" }, series: "" };
+      if (seen !== undefined && !(Number.isInteger(seen) && seen >= 0))
+        throw new TypeError(`a claim's seen must be the version of a state, got ${String(seen)}`);
+      if (drawFrom !== undefined && (typeof drawFrom?.id !== "string" || !Array.isArray(drawFrom.meters)))
+        throw new TypeError("a claim's drawFrom must be a hold");
+      if (window === "request") return { limit, measure, window: { kind: "lifetime" }, series: "", meter: undefined };
+      const series = seriesOf(measure, window, this.#timeZone);
+      const account = typeof scope === "object" && scope.value !== undefined ? accountOf(scope, {}) : undefined;
       compiled = {
         limit: measure === "usd" && typeof limit === "number" ? toNano(limit) : limit,
         measure,
         window,
-        series: seriesOf(measure, window, this.#timeZone),
+        series,
+        meter: account === undefined ? undefined : { account, measure, window, timeZone: this.#timeZone, series },
       };
       this.#compiled.set(claim, compiled);
     }
@@ -152,7 +171,7 @@ export function fitsLater({ settled, limit }: Shortage, amount: number): boolean
 /** A ledger's reading in the units rules speak. */
 export function readingInUnits(measure: Measure, { settled, held, count, mean, variance }: MeterReading): Reading {
   const unit = measure === "usd" ? NANO : 1;
-  const reading = { settled: settled / unit, held: held / unit };
-  if (count === undefined || mean === undefined || variance === undefined) return reading;
-  return { ...reading, count, mean: mean / NANO, variance: variance / NANO ** 2 };
+  if (count === undefined || mean === undefined || variance === undefined)
+    return { settled: settled / unit, held: held / unit };
+  return { settled: settled / unit, held: held / unit, count, mean: mean / NANO, variance: variance / NANO ** 2 };
 }

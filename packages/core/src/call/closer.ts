@@ -7,7 +7,7 @@ import { UsageError } from "../errors/usage-error.js";
 import type { Actual, Closed, Hold } from "../ledger/ledger.js";
 import { costOf, priceFor } from "../pricing/price.js";
 import type { Tokenizer } from "../pricing/tokenizer.js";
-import type { Closable, OpenCall, UsageReport } from "./open-call.js";
+import type { Charged, Closable, OpenCall, UsageReport } from "./open-call.js";
 import type { Parts } from "./parts.js";
 
 /** What a close charges, and how sure it is. */
@@ -85,14 +85,14 @@ export class Closer {
       if (!StoreError.isInstance(error)) throw error;
       const told = once(({ readings }: Closed) => {
         this.#landed(call);
-        closing.onClosed?.(receipt, readings, 0);
+        closing.onClosed?.(receipt, readings, nothing);
       });
       guard.insist("release", call.id, async () => told(await ledger.release(call.hold, closing.views)));
     }
     if (closed !== undefined) this.#landed(call);
     this.#freed(call.hold);
     if (closed?.outcome === "duplicate") return receipt;
-    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, 0);
+    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, nothing);
     emitter.emit("call-released", () => ({ ...eventOf(call), reason }));
     return receipt;
   }
@@ -142,7 +142,7 @@ export class Closer {
       const late = this.#receipt(call, actual.usd, estimated);
       const told = once(({ readings }: Closed) => {
         this.#landed(call);
-        closing.onClosed?.(late, readings, actual.usd);
+        closing.onClosed?.(late, readings, chargedBy(actual));
       });
       guard.insist("settle", call.id, async () => told(await ledger.settle(call.hold, actual, views)));
     }
@@ -150,7 +150,7 @@ export class Closer {
     if (closed?.outcome === "duplicate") return { ...this.#receipt(call, 0, estimated), duplicate: true };
     const receipt = this.#receipt(call, actual.usd, estimated, closed === undefined);
     this.#freed(call.hold);
-    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, actual.usd);
+    if (closed !== undefined) closing.onClosed?.(receipt, closed.readings, chargedBy(actual));
     emitter.emit("call-settled", () => ({ ...eventOf(call), receipt }));
     if (closed?.outcome === "corrected") emitter.emit("lease-expired", () => ({ ...eventOf(call), receipt }));
     return receipt;
@@ -196,6 +196,12 @@ export class Closer {
   #freed({ meters }: Hold): void {
     this.#parts.room.freed(meters);
   }
+}
+
+const nothing: Charged = { usd: 0, tokens: 0, released: true };
+
+function chargedBy({ usd, tokens }: Actual): Charged {
+  return { usd, tokens, released: false };
 }
 
 /** A report as data of its own, and what is wrong with it. */

@@ -1,5 +1,6 @@
 import type { Labels } from "../domain/labels.js";
-import type { AccountState } from "../ledger/ledger.js";
+import { CONTROL } from "../ledger/account.js";
+import type { AccountState, SeenState } from "../ledger/ledger.js";
 
 /** An operator's stop. */
 export interface Freeze {
@@ -32,6 +33,9 @@ const ADJUST = "adjust ";
  */
 export class Control {
   #version = 0;
+  /** The version the next call is decided by, and the same as a list. Made when it changes: every call names it. */
+  seen: SeenState = { account: CONTROL, version: 0 };
+  alone: readonly SeenState[] = [this.seen];
   #freezes: readonly Freeze[] = [];
   #adjustments: readonly Adjustment[] = [];
 
@@ -41,6 +45,8 @@ export class Control {
 
   take(state: AccountState): void {
     this.#version = state.version;
+    this.seen = { account: CONTROL, version: state.version };
+    this.alone = [this.seen];
     this.#freezes = notes<Freeze>(state, FREEZE);
     this.#adjustments = notes<Adjustment>(state, ADJUST);
   }

@@ -1,8 +1,8 @@
 import type { Claim, Shortfall } from "../domain/claim.js";
 import { USER_LABEL } from "../domain/labels.js";
-import { accountOf, CONTROL } from "../ledger/account.js";
-import type { Meter, MeterClaim, ReserveRequest, Shortage } from "../ledger/ledger.js";
-import type { OwnedClaim } from "../policy/decide.js";
+import type { AccountState, Hold, Meter, MeterClaim, ReserveRequest, SeenState, Shortage } from "../ledger/ledger.js";
+import type { OwnedClaim, PlacedRule } from "../policy/decide.js";
+import { atOnce } from "../policy/options.js";
 import { isFree } from "../pricing/price.js";
 import type { Call } from "./call.js";
 import type { CallCandidate } from "./candidate.js";
@@ -29,11 +29,22 @@ function isFreeOfCharge({ request }: Call, { sizing: { price } }: CallCandidate)
 /** What one call asks of the ledger, and which rule answers for which claim. */
 export class Demand {
   readonly claims: readonly MeterClaim[];
+  /** The slice the call may use. */
+  readonly drawFrom: Hold | undefined;
   readonly #owned: readonly (OwnedClaim | undefined)[];
+  /** The states the rules decided by. */
+  readonly #seen: readonly SeenState[];
 
-  private constructor(claims: readonly MeterClaim[], owned: readonly (OwnedClaim | undefined)[]) {
+  private constructor(
+    claims: readonly MeterClaim[],
+    owned: readonly (OwnedClaim | undefined)[],
+    seen: readonly SeenState[],
+    drawFrom: Hold | undefined,
+  ) {
     this.claims = claims;
     this.#owned = owned;
+    this.#seen = seen;
+    this.drawFrom = drawFrom;
   }
 
   /** The rules' claims on the accounts of this call, and the series that are kept in any case. */
@@ -48,26 +59,33 @@ export class Demand {
     const { labels } = call;
     const claims: MeterClaim[] = [];
     const owned: (OwnedClaim | undefined)[] = [];
+    let seen: SeenState[] | undefined;
+    let drawFrom: Hold | undefined;
     const { now } = candidate.context;
 
     const add = (claim: Claim, by: OwnedClaim | undefined) => {
-      const account = accountOf(claim.scope, labels);
-      if (account === undefined || claim.window === "request") return;
+      if (claim.window === "request") return;
+      const meter = compiler.meterFor(claim, labels);
+      if (meter === undefined) return;
       const added = by === undefined || claim.measure !== "usd" ? 0 : control.addedTo(by.owner.rule.name, labels, now);
-      const claimed = compiler.meterClaim(claim, account, candidate, added, by?.owner.shadow ?? false);
+      const claimed = compiler.meterClaim(claim, meter, candidate, added, by?.owner.shadow ?? false);
       claims.push(free && claim.measure === "usd" ? { ...claimed, limit: Infinity } : claimed);
       owned.push(by);
+      // In shadow a rule decides nothing, so nothing depends on what it knew.
+      if (by === undefined || by.owner.shadow) return;
+      if (claim.seen !== undefined) (seen ??= [control.seen]).push({ account: meter.account, version: claim.seen });
+      if (claim.drawFrom !== undefined) drawFrom = claim.drawFrom;
     };
     for (const by of rulesClaims) add(by.claim, by);
     add(WORKSPACE_DAYS, undefined);
     if (labels[USER_LABEL] !== undefined) add(USER_DAYS, undefined);
     for (const label of options.track) add({ ...WORKSPACE_DAYS, scope: { label } }, undefined);
-    return new Demand(claims, owned);
+    return new Demand(claims, owned, seen ?? control.alone, drawFrom);
   }
 
   reserveRequest(parts: Parts, call: Call, candidate: CallCandidate, take: "want" | "largest"): ReserveRequest {
-    const { options, clock, control } = parts;
-    return {
+    const { options, clock } = parts;
+    const request: ReserveRequest = {
       id: call.id,
       claims: this.claims,
       floor: Math.min(candidate.floor, candidate.want),
@@ -76,14 +94,36 @@ export class Demand {
       lease: { ms: options.leaseMs, onExpiry: options.onLeaseExpiry },
       named: call.named,
       notAfter: clock.now() + options.storeTimeoutMs,
-      seen: { account: CONTROL, version: control.version },
+      seen: this.#seen,
       maxAccounts: options.mode === "shadow" ? undefined : options.maxAccounts,
     };
+    return this.drawFrom === undefined ? request : Object.assign(request, { drawFrom: this.drawFrom });
+  }
+
+  /** Tells the rules that decided by an older state of the account. The owners of what could not be told, with why. */
+  learn(account: string, state: AccountState): { readonly owner: PlacedRule; readonly cause: unknown } | undefined {
+    for (const [i, by] of this.#owned.entries()) {
+      if (by?.claim.seen === undefined || this.claims[i]!.meter.account !== account) continue;
+      const { rule } = by.owner;
+      try {
+        if (rule.onStale === undefined) throw new TypeError("a rule whose claims say what it has seen needs onStale");
+        atOnce(`${rule.name}.onStale`, rule.onStale(by.claim, state));
+      } catch (cause) {
+        return { owner: by.owner, cause };
+      }
+    }
+    return undefined;
   }
 
   /** The meters of the rules' claims, without the series that are kept in any case. */
   rules(): readonly Meter[] {
     return this.claims.filter((_, i) => this.#owned[i] !== undefined).map(({ meter }) => meter);
+  }
+
+  /** The rule that decided by this account's state. */
+  ownerAt(account: string): PlacedRule | undefined {
+    return this.#owned.find((by, i) => by?.claim.seen !== undefined && this.claims[i]!.meter.account === account)
+      ?.owner;
   }
 
   ownerOf(shortage: Shortage): OwnedClaim {

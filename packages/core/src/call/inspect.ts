@@ -64,7 +64,7 @@ async function verdictOf(parts: Parts, call: Call, { rule, shadow }: PlacedRule,
   const candidate = plan.candidate as CallCandidate;
   const demand = Demand.of(parts, call, candidate, plan.claims);
   const [shortage] = await guard.ask("check", call.id, () =>
-    ledger.check(demand.claims, { floor: candidate.floor, want: candidate.floor }),
+    ledger.check(demand.claims, { floor: candidate.floor, want: candidate.floor }, demand.drawFrom),
   );
   if (shortage !== undefined) {
     const shortfall = demand.shortfall(shortage, clock.now());

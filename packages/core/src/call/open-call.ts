@@ -28,8 +28,15 @@ export interface OpenCall {
 /** What a call is reported to have used: tokens, or the provider's own cost in USD. */
 export type UsageReport = Usage | (Partial<Usage> & { readonly costUsd: number });
 
-/** Hears once how a call ended: the receipt, the readings of its views and what was charged in nano-USD. */
-export type OnClosed = (receipt: Receipt, readings: readonly MeterReading[], chargedNano: number) => void;
+/** What a close charged: nano-USD and tokens. */
+export interface Charged {
+  readonly usd: number;
+  readonly tokens: number;
+  readonly released: boolean;
+}
+
+/** Hears once how a call ended: the receipt, the readings of its views and what was charged. */
+export type OnClosed = (receipt: Receipt, readings: readonly MeterReading[], charged: Charged) => void;
 
 /** An open call of this process, as far as closing it needs it. */
 export interface Closable {

@@ -3,7 +3,7 @@ import type { Receipt } from "../domain/receipt.js";
 import type { Usage } from "../domain/usage.js";
 import { ConfigError, reading } from "../errors/config-error.js";
 import { UnknownModelError } from "../errors/policy-violation-error.js";
-import { holdOf } from "../ledger/book.js";
+import { holdOf } from "../ledger/hold.js";
 import { decide, type PlacedRule } from "../policy/decide.js";
 import { afterClose } from "./after-close.js";
 import { Call } from "./call.js";

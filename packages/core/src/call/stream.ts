@@ -57,7 +57,8 @@ export interface StreamEnd {
 export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
   readonly #source: AsyncIterable<Chunk>;
   #iterator: AsyncIterator<Chunk> | undefined;
-  readonly #usageOf: (chunk: Chunk) => unknown;
+  readonly #usageOf: (part: Chunk) => unknown;
+  readonly #partsOf: ((chunk: Chunk) => readonly unknown[]) | undefined;
   readonly #onEnd: (end: StreamEnd) => Promise<unknown>;
   readonly #tally: StreamTally;
   #usage: unknown;
@@ -78,6 +79,8 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
     onEnd: (end: StreamEnd) => Promise<unknown>,
     options: {
       usageOf?: ((chunk: Chunk) => unknown) | undefined;
+      /** What a chunk holds, when it holds several events; `usageOf` is then asked for each. Default: the chunk itself. */
+      partsOf?: ((chunk: Chunk) => readonly unknown[]) | undefined;
       tokenizer?: Tokenizer | undefined;
       signal?: AbortSignal | undefined;
     },
@@ -85,6 +88,7 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
     this.#source = source;
     this.#onEnd = onEnd;
     this.#usageOf = options.usageOf ?? usageOfChunk;
+    this.#partsOf = options.partsOf;
     this.#tally = new StreamTally(options.tokenizer);
     this.#signal = options.signal;
     if (this.#signal?.aborted) this.#onAbort();
@@ -116,7 +120,7 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
         return result;
       }
       this.#started = true;
-      this.#see(result.value);
+      this.#look(result.value);
       return result;
     } catch (error) {
       await this.#end(this.#started ? {} : { error });
@@ -167,6 +171,15 @@ export class MeteredStream<Chunk> implements AsyncIterableIterator<Chunk> {
   #over(): IteratorResult<Chunk> {
     if (this.#aborted) throw this.#signal?.reason;
     return { done: true, value: undefined };
+  }
+
+  #look(chunk: Chunk): void {
+    if (this.#partsOf === undefined) return this.#see(chunk);
+    try {
+      for (const part of this.#partsOf(chunk)) this.#see(part as Chunk);
+    } catch {
+      this.#tally.add("?");
+    }
   }
 
   /** Bookkeeping never costs the reader a chunk; what cannot be read counts as something. */

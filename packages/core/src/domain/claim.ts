@@ -1,23 +1,13 @@
-/** What is counted: money, tokens (input + output), calls let through, or calls under way. */
-export type Measure = "usd" | "tokens" | "calls" | "in-flight";
+import type { Hold } from "./hold.js";
+import type { Measure, Window } from "./meter.js";
+
+export type { CalendarUnit, Measure, Window } from "./meter.js";
 
 /**
  * Whose account: everybody's, the `user_id`'s, or a label's. `{ label, value }` names one account outright; without `value`
  * the call's own label decides, and a call that lacks the label makes no claim.
  */
 export type Scope = "workspace" | "user" | { readonly label: string; readonly value?: string };
-
-/** The span over which a meter counts: a view on a series, not storage. */
-export type Window =
-  | { readonly kind: "lifetime" }
-  /** `minute` and `hour` are aligned to UTC, the others to the policy's time zone; weeks start on Monday. */
-  | { readonly kind: "calendar"; readonly unit: CalendarUnit }
-  /** Today and the `days` − 1 days before, in the policy's time zone. */
-  | { readonly kind: "days"; readonly days: number }
-  /** The last `ms` milliseconds. */
-  | { readonly kind: "sliding"; readonly ms: number };
-
-export type CalendarUnit = "minute" | "hour" | "day" | "week" | "month";
 
 /**
  * "Allow, if this fits": what a rule attaches to its decision. The engine fills in the amount (worst-case cost, tokens, one
@@ -29,6 +19,13 @@ export interface Claim {
   readonly window: Window | "request";
   /** USD for `usd`, else a count. `"stored"`: the account's own limit, kept in the ledger. */
   readonly limit: number | "stored";
+  /**
+   * The version of the account's state the rule decided by. Where the ledger has another one nothing is held: the rule's
+   * `onStale` is told, and the rules judge again.
+   */
+  readonly seen?: number;
+  /** A slice the call may use: money set aside for it beforehand. Of several rules' slices the last one counts. */
+  readonly drawFrom?: Hold;
 }
 
 /** Why a claim was refused, in the units of the claim (USD for `usd`). */

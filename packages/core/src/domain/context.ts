@@ -16,6 +16,8 @@ export interface Context {
   /** The model to be judged: after a downgrade, the new one. For an operation, its name. */
   readonly model: string;
   readonly messages: readonly unknown[];
+  /** Tools the model may call. */
+  readonly tools: readonly unknown[];
   readonly params: Readonly<Record<string, unknown>>;
   readonly labels: Labels;
   readonly endpoint: string | undefined;

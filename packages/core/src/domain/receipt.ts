@@ -1,3 +1,11 @@
+/** What a close says beside the receipt. */
+export interface Used {
+  /** Input and output together. */
+  readonly tokens: number;
+  /** It was never sent, or certainly not billed. */
+  readonly released: boolean;
+}
+
 /** What a closed call cost. */
 export interface Receipt {
   readonly id: string;

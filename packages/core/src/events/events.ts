@@ -12,7 +12,7 @@ interface Refused {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-/** What `policy.on` can hear. Plain JSON-able objects, never prompt text. */
+/** What `policy.on` can hear. Plain JSON-able objects, never prompt text. Other packages add events of their own. */
 export interface PolicyEvents {
   /** Money is set aside; the call may go. `assumed`: it has no maximum that binds it, so it can exceed what was held. */
   "call-reserved": Call & { readonly heldUsd: number; readonly maxOutputTokens: number; readonly assumed: boolean };

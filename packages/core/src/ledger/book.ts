@@ -3,15 +3,18 @@ import type {
   AccountState,
   Actual,
   Closed,
+  Drawn,
   Hold,
   Meter,
   MeterClaim,
   MeterReading,
   Reserved,
   ReserveRequest,
+  SeenState,
   Shortage,
 } from "./ledger.js";
-import { REMEMBER_MS, type Account, type HoldRecord, type Shelf } from "./shelf.js";
+import { holdOf, isCharged, usedOn } from "./hold.js";
+import { findSeries, roomFor, shortageOf, shortagesOf } from "./room.js";
 import {
   average,
   charge,
@@ -19,12 +22,13 @@ import {
   hold as holdOn,
   newSeries,
   readingOf,
-  retryAfter,
-  settledIn,
+  seriesIn,
   sweep,
   unhold,
   type Series,
 } from "./series.js";
+import { REMEMBER_MS, type HoldRecord, type Shelf } from "./shelf.js";
+import { drawnFrom, type Slice } from "./slice.js";
 import { keptMs } from "./window.js";
 
 /** The version of an account that was never amended. */
@@ -48,21 +52,22 @@ export class Book {
     const { claims, want, floor, seen } = request;
     if (request.notAfter !== undefined && now > request.notAfter) return { kind: "late" };
     if (seen !== undefined) {
-      const state = this.#shelf.account(seen.account)?.state ?? untouched;
-      if (state.version !== seen.version) return { kind: "stale", state };
+      const states = this.#changed(seen);
+      if (states.length > 0) return { kind: "stale", states };
     }
     const known = this.#known(request.id, now);
     if (known !== undefined) return { kind: "duplicate" };
 
+    const slice = request.drawFrom === undefined ? undefined : this.#slice(request.drawFrom, now);
     let n = want;
     let refused = false;
     let shadowed: readonly Shortage[] = none;
     for (let i = 0; i < claims.length; i++) {
       const claim = claims[i]!;
       if (claim.limit === Infinity) continue;
-      const most = this.#room(claim, want, now);
+      const most = roomFor(this.#shelf, claim, want, slice, now);
       if (most >= want) continue;
-      if (claim.shadow) shadowed = [...shadowed, this.#shortage(claims, i, request, now)];
+      if (claim.shadow) shadowed = [...shadowed, shortageOf(this.#shelf, claims, i, request, slice, now)];
       else if (most < floor || request.take === "want") refused = true;
       else if (most < n) n = most;
     }
@@ -70,18 +75,24 @@ export class Book {
       const least = request.take === "want" ? want : floor;
       return {
         kind: "short",
-        shortages: this.#shortages(claims, request, least, now).filter((s) => !claims[s.claim]!.shadow),
+        shortages: shortagesOf(this.#shelf, claims, request, least, slice, now).filter((s) => !claims[s.claim]!.shadow),
       };
     }
     if (request.maxAccounts !== undefined) {
       const fresh = this.#newAccounts(claims);
       if (fresh > 0 && fresh + this.#shelf.accountCount() > request.maxAccounts) return { kind: "full" };
     }
-    return { kind: "held", hold: this.#hold(request, n, now), n, shadowed };
+    return { kind: "held", hold: this.#hold(request, n, slice, now), n, shadowed };
   }
 
-  check(claims: readonly MeterClaim[], n: { floor: number; want: number }, now: number): readonly Shortage[] {
-    return this.#shortages(claims, n, n.want, now);
+  check(
+    claims: readonly MeterClaim[],
+    n: { floor: number; want: number },
+    drawFrom: Hold | undefined,
+    now: number,
+  ): readonly Shortage[] {
+    const slice = drawFrom === undefined ? undefined : this.#slice(drawFrom, now);
+    return shortagesOf(this.#shelf, claims, n, n.want, slice, now);
   }
 
   settle(hold: Hold, actual: Actual, views: readonly Meter[] | undefined, now: number): Closed {
@@ -175,56 +186,15 @@ export class Book {
     return { applied: true, state: next };
   }
 
-  /** The largest n a claim has room for, at most `want`; −1 when not even its fixed part fits. */
-  #room(claim: MeterClaim, want: number, now: number): number {
-    const { meter, fixed, perToken, scale } = claim;
-    const series = this.#find(meter);
-    let settled = 0;
-    let held = 0;
-    if (series !== undefined) {
-      sweep(series, meter, now);
-      settled = settledIn(series, meter, now);
-      held = series.h;
+  /** The accounts whose state is another than the one somebody decided by. */
+  #changed(seen: readonly SeenState[]): readonly { account: string; state: AccountState }[] {
+    let changed: readonly { account: string; state: AccountState }[] = none;
+    for (let i = 0; i < seen.length; i++) {
+      const { account, version } = seen[i]!;
+      const state = this.#shelf.account(account)?.state ?? untouched;
+      if (state.version !== version) changed = [...changed, { account, state }];
     }
-    const limit = this.#limit(claim);
-    const available = limit - settled - held;
-    // Every test is the one that fails for NaN.
-    if (!(settled < limit && available >= 0)) return -1;
-    if (amountOf(claim, want) <= available) return want;
-    let n = perToken === 0 ? -1 : Math.floor((available * scale - fixed) / perToken);
-    while (n >= 0 && amountOf(claim, n) > available) n--;
-    return n >= 0 ? Math.min(n, want) : -1;
-  }
-
-  #limit({ limit, meter }: MeterClaim): number {
-    return limit === "stored" ? (this.#shelf.account(meter.account)?.state?.limitDelta ?? 0) : limit;
-  }
-
-  /** The claims without room for `least`. */
-  #shortages(
-    claims: readonly MeterClaim[],
-    n: { floor: number; want: number },
-    least: number,
-    now: number,
-  ): Shortage[] {
-    const shortages: Shortage[] = [];
-    for (let i = 0; i < claims.length; i++) {
-      const claim = claims[i]!;
-      if (claim.limit !== Infinity && this.#room(claim, n.want, now) < least)
-        shortages.push(this.#shortage(claims, i, n, now));
-    }
-    return shortages;
-  }
-
-  #shortage(claims: readonly MeterClaim[], index: number, n: { floor: number; want: number }, now: number): Shortage {
-    const claim = claims[index]!;
-    const series = this.#find(claim.meter);
-    const { settled, held } = readingOf(series, claim.meter, now);
-    const limit = this.#limit(claim);
-    const want = amountOf(claim, n.want);
-    const retryAfterMs = series && retryAfter(series, claim.meter, want, limit, now);
-    const shortage = { claim: index, limit, settled, held, want, floor: amountOf(claim, n.floor) };
-    return retryAfterMs === undefined ? shortage : { ...shortage, retryAfterMs };
+    return changed;
   }
 
   #newAccounts(claims: readonly MeterClaim[]): number {
@@ -234,9 +204,12 @@ export class Book {
   }
 
   /** All checks are done: from here on everything is written. */
-  #hold(request: ReserveRequest, n: number, now: number): Hold {
+  #hold(request: ReserveRequest, n: number, slice: Slice | undefined, now: number): Hold {
     const { claims, lease } = request;
-    const hold = holdOf(request, this.#shelf.epoch, n, now);
+    const made = holdOf(request, this.#shelf.epoch, n, now);
+    const drawn = slice && drawnFrom(slice, made);
+    if (slice !== undefined && drawn !== undefined) this.#move(slice.record, made, drawn, drawn.amounts, now);
+    const hold = drawn === undefined ? made : { ...made, drawn };
     for (let i = 0; i < hold.meters.length; i++) {
       const meter = hold.meters[i]!;
       const series = this.#open(meter, now, hold.expiresAt);
@@ -270,7 +243,45 @@ export class Book {
       }
       if (actual.known) this.#average(series, meter, used);
     }
+    if (inTime && hold.drawn !== undefined) this.#putBack(hold, record, hold.drawn, actual, now);
     return inTime;
+  }
+
+  /** What of a slice is there to be drawn; undefined when it is unknown, closed or over. */
+  #slice(hold: Hold, now: number): Slice | undefined {
+    const record = hold.epoch === this.#shelf.epoch ? this.#openSlice(hold.id, now) : undefined;
+    return record && { hold, record };
+  }
+
+  #openSlice(id: string, now: number): HoldRecord | undefined {
+    const record = this.#shelf.hold(id);
+    return record?.state === "open" && now < endOf(record.expiresAt) ? record : undefined;
+  }
+
+  /** Takes amounts out of a slice for a call; negative ones put them back. */
+  #move(slice: HoldRecord, { meters }: Hold, drawn: Drawn, amounts: readonly number[], now: number): void {
+    const left = Array.from(slice.amounts);
+    for (let i = 0; i < meters.length; i++) {
+      const amount = amounts[i]!;
+      if (amount === 0) continue;
+      left[drawn.at[i]!]! -= amount;
+      const meter = meters[i]!;
+      const series = this.#open(meter, now, slice.expiresAt);
+      if (amount > 0) unhold(series, amount, slice.expiresAt, isCharged(meter, slice));
+      else holdOn(series, -amount, slice.expiresAt, isCharged(meter, slice));
+    }
+    this.#shelf.putHold(drawn.hold, { ...slice, amounts: left });
+  }
+
+  /** What a call did not use of its slice goes back there. Of a slice that was drawn from itself, neither what its calls took. */
+  #putBack(hold: Hold, record: HoldRecord, drawn: Drawn, actual: Actual, now: number): void {
+    const slice = this.#openSlice(drawn.hold, now);
+    if (slice === undefined) return;
+    const back = hold.meters.map((meter, i) => {
+      const used = usedOn(meter, actual) + hold.amounts[i]! - record.amounts[i]!;
+      return -Math.max(0, drawn.amounts[i]! - used);
+    });
+    if (back.some((amount) => amount < 0)) this.#move(slice, hold, drawn, back, now);
   }
 
   /** Counts what was used without any hold to return. */
@@ -313,7 +324,7 @@ export class Book {
   }
 
   #find(meter: Meter): Series | undefined {
-    return seriesIn(this.#shelf.account(meter.account), meter.series);
+    return findSeries(this.#shelf, meter);
   }
 
   /** The meter's series, swept and about to be changed. What is held until `until` is stamped then. */
@@ -321,7 +332,7 @@ export class Book {
     const account = this.#shelf.change(meter.account);
     const idleAt = endOf(until) + keptMs(meter);
     if (idleAt > account.idleAt) account.idleAt = idleAt;
-    let series = seriesIn(account, meter.series);
+    let series = seriesIn(account.s, meter.series);
     if (series === undefined) account.s = account.s.concat([(series = newSeries(meter.series))]);
     else sweep(series, meter, now);
     return series;
@@ -329,44 +340,3 @@ export class Book {
 }
 
 const none: readonly never[] = [];
-
-/** The hold a granted request gives, or one made without the ledger (epoch ""). Claims on one series are held once. */
-export function holdOf(request: ReserveRequest, epoch: string, n: number, now: number): Hold {
-  const meters: Meter[] = [];
-  const amounts: number[] = [];
-  for (const claim of request.claims) {
-    const { meter } = claim;
-    let at = 0;
-    while (at < meters.length && (meters[at]!.series !== meter.series || meters[at]!.account !== meter.account)) at++;
-    if (at === meters.length) {
-      meters.push(meter);
-      amounts.push(amountOf(claim, n));
-    } else if (keptMs(meter) > keptMs(meters[at]!)) {
-      // Several windows on one series: the longest decides how far back it is kept.
-      meters[at] = meter;
-    }
-  }
-  const { id, lease, named } = request;
-  const hold = { id, epoch, meters, amounts, expiresAt: now + lease.ms, onExpiry: lease.onExpiry };
-  return named ? { ...hold, named } : hold;
-}
-
-function amountOf({ fixed, perToken, scale }: MeterClaim, n: number): number {
-  return Math.ceil((fixed + perToken * n) / scale);
-}
-
-function seriesIn(account: Account | undefined, id: string): Series | undefined {
-  if (account === undefined) return undefined;
-  const { s } = account;
-  for (let i = 0; i < s.length; i++) if (s[i]!.id === id) return s[i];
-  return undefined;
-}
-
-/** In-flight always comes back at the end of the lease, or five crashes would shut a limit of five for ever. */
-function isCharged(meter: Meter, { onExpiry }: { onExpiry: "charge" | "release" }): boolean {
-  return onExpiry === "charge" && meter.measure !== "in-flight";
-}
-
-function usedOn(meter: Meter, actual: Actual): number {
-  return meter.measure === "usd" ? actual.usd : meter.measure === "tokens" ? actual.tokens : 0;
-}

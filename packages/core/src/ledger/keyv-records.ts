@@ -68,7 +68,8 @@ export class KeyvKeys {
   }
 }
 
-function segment(text: string): string {
+/** A part of a key that no other part can reach. */
+export function segment(text: string): string {
   return bounded("", encode(text).replaceAll(":", "~003a"), 60);
 }
 

@@ -84,24 +84,30 @@ export class KeyvLedger implements Ledger {
 
   reserve(request: ReserveRequest): Promise<Reserved> {
     const accounts = request.claims.map(({ meter }) => meter.account);
-    if (request.seen !== undefined) accounts.push(request.seen.account);
+    for (const { account } of request.seen ?? []) accounts.push(account);
+    const holds = request.drawFrom === undefined ? [request.id] : [request.id, request.drawFrom.id];
     const apply = (book: Book, now: number) => book.reserve(request, now);
-    return this.#enqueue("reserve", accounts, [request.id], apply, request.notAfter);
+    return this.#enqueue("reserve", accounts, holds, apply, request.notAfter);
   }
 
-  check(claims: readonly MeterClaim[], n: { floor: number; want: number }): Promise<readonly Shortage[]> {
+  check(
+    claims: readonly MeterClaim[],
+    n: { floor: number; want: number },
+    drawFrom?: Hold,
+  ): Promise<readonly Shortage[]> {
     const accounts = claims.map(({ meter }) => meter.account);
-    return this.#enqueue("check", accounts, [], (book, now) => book.check(claims, n, now));
+    const holds = drawFrom === undefined ? [] : [drawFrom.id];
+    return this.#enqueue("check", accounts, holds, (book, now) => book.check(claims, n, drawFrom, now));
   }
 
   settle(hold: Hold, actual: Actual, views?: readonly Meter[]): Promise<Closed> {
     const apply = (book: Book, now: number) => book.settle(hold, actual, views, now);
-    return this.#enqueue("settle", accountsOf(hold.meters, views), [hold.id], apply);
+    return this.#enqueue("settle", accountsOf(hold.meters, views), idsOf(hold), apply);
   }
 
   release(hold: Hold, views?: readonly Meter[]): Promise<Closed> {
     const apply = (book: Book, now: number) => book.release(hold, views, now);
-    return this.#enqueue("release", accountsOf(hold.meters, views), [hold.id], apply);
+    return this.#enqueue("release", accountsOf(hold.meters, views), idsOf(hold), apply);
   }
 
   renew(holds: readonly Hold[], ms: number): Promise<readonly boolean[]> {
@@ -234,6 +240,11 @@ export class KeyvLedger implements Ledger {
     if (error === this.#life.lost) return new StateLostError(name, this.#namespace);
     return new StoreError(name, error instanceof Error ? error.message : String(error), { cause: error });
   }
+}
+
+/** The holds a close touches: its own, and the slice it drew from. */
+function idsOf({ id, drawn }: Hold): string[] {
+  return drawn === undefined ? [id] : [id, drawn.hold];
 }
 
 function accountsOf(meters: readonly Meter[], views: readonly Meter[] = []): string[] {

@@ -1,15 +1,10 @@
-import type { Measure, Window } from "../domain/claim.js";
+import type { AccountState } from "../domain/account-state.js";
+import type { Hold } from "../domain/hold.js";
+import type { Meter } from "../domain/meter.js";
 
-/** Where something is counted: an account's series of one measure, seen through a window. Plain data. */
-export interface Meter {
-  readonly account: string;
-  readonly measure: Measure;
-  readonly window: Window;
-  /** IANA zone of calendar and day windows. */
-  readonly timeZone: string;
-  /** The storage key inside the account. All calendar and day windows of a measure share one day series. */
-  readonly series: string;
-}
+// Words that rules speak too.
+export type { AccountState, Hold, Meter };
+export type { Drawn } from "../domain/hold.js";
 
 /**
  * "Allow, if this fits": amount(n) = ⌈(fixed + perToken × n) ÷ scale⌉ on `meter`, where n is common to all claims of a call.
@@ -45,24 +40,22 @@ export interface ReserveRequest {
   readonly named?: boolean;
   /** Ledger time in ms after which nothing may be held any more: nobody is waiting for the answer. */
   readonly notAfter?: number;
-  /** The version of an account's state the caller decided by; another one answers `stale`. */
-  readonly seen?: { readonly account: string; readonly version: number };
+  /** The versions of the accounts' states the caller decided by; others answer `stale`. */
+  readonly seen?: readonly SeenState[];
+  /**
+   * A slice: an open hold of another id, whose money and tokens this call may use. On each series both claim, what the slice
+   * still holds counts as room, and as much of it as the call needs moves from the slice to the call. A slice that is unknown,
+   * closed or over helps nothing.
+   */
+  readonly drawFrom?: Hold | undefined;
   /** A new account beyond this many is refused. */
   readonly maxAccounts?: number;
 }
 
-/** Money, tokens and a slot set aside. It carries its meters and is JSON-able: any process can close it. */
-export interface Hold {
-  readonly id: string;
-  /** The ledger's life in which it was made; "" for one made without the ledger, whose close is counted once by its id. */
-  readonly epoch: string;
-  /** One per series. */
-  readonly meters: readonly Meter[];
-  /** Held on each of `meters`. */
-  readonly amounts: readonly number[];
-  readonly expiresAt: number;
-  readonly onExpiry: "charge" | "release";
-  readonly named?: boolean;
+/** Which version of an account's state somebody knows; 0: never amended. */
+export interface SeenState {
+  readonly account: string;
+  readonly version: number;
 }
 
 /** A claim without room. Amounts in the measure's integers. */
@@ -71,24 +64,13 @@ export interface Shortage {
   readonly claim: number;
   readonly limit: number;
   readonly settled: number;
+  /** Held by others: without what the call's own slice still holds there. */
   readonly held: number;
   /** amount(want) and amount(floor). */
   readonly want: number;
   readonly floor: number;
   /** ms until the window has turned far enough for `want` with nothing held. */
   readonly retryAfterMs?: number;
-}
-
-/** An account's small stored state. Freeze, raise, kill and slices are this and nothing else. */
-export interface AccountState {
-  /** Raised by one at every change; 0 is an account never amended. */
-  readonly version: number;
-  readonly status?: string;
-  /** The sum of all `addLimit`, in the integers of the account's stored limit. */
-  readonly limitDelta: number;
-  readonly by?: string;
-  readonly reason?: string;
-  readonly notes: Readonly<Record<string, string>>;
 }
 
 export interface AccountPatch {
@@ -104,7 +86,8 @@ export type Reserved =
   | { readonly kind: "held"; readonly hold: Hold; readonly n: number; readonly shadowed: readonly Shortage[] }
   /** Every failing claim, in order. Nothing is held. */
   | { readonly kind: "short"; readonly shortages: readonly Shortage[] }
-  | { readonly kind: "stale"; readonly state: AccountState }
+  /** Every account of `seen` whose state has another version, in order. Nothing is held. */
+  | { readonly kind: "stale"; readonly states: readonly { readonly account: string; readonly state: AccountState }[] }
   | { readonly kind: "duplicate" }
   | { readonly kind: "full" }
   | { readonly kind: "late" };
@@ -149,10 +132,10 @@ export interface Ledger {
   /** All claims fit and are held, or nothing is. */
   reserve(request: ReserveRequest): Maybe<Reserved>;
   /** What a reserve of these claims would lack; holds nothing. */
-  check(claims: readonly MeterClaim[], n: { floor: number; want: number }): Maybe<readonly Shortage[]>;
+  check(claims: readonly MeterClaim[], n: { floor: number; want: number }, drawFrom?: Hold): Maybe<readonly Shortage[]>;
   /** Ends a hold with what was really used, also beyond what was held. */
   settle(hold: Hold, actual: Actual, views?: readonly Meter[]): Maybe<Closed>;
-  /** Ends a hold with nothing. An unknown id is remembered, so that a reserve on its way holds nothing. */
+  /** Ends a hold with nothing; of a slice, what calls have not drawn comes back. An unknown id is remembered, so that a reserve on its way holds nothing. */
   release(hold: Hold, views?: readonly Meter[]): Maybe<Closed>;
   /** Open holds get `ms` from now; true for each that is still open. */
   renew(holds: readonly Hold[], ms: number): Maybe<readonly boolean[]>;

@@ -17,8 +17,8 @@ export class MemoryLedger implements Ledger {
   reserve(request: ReserveRequest) {
     return this.#book.reserve(request, this.#clock.now());
   }
-  check(claims: readonly MeterClaim[], n: { floor: number; want: number }) {
-    return this.#book.check(claims, n, this.#clock.now());
+  check(claims: readonly MeterClaim[], n: { floor: number; want: number }, drawFrom?: Hold) {
+    return this.#book.check(claims, n, drawFrom, this.#clock.now());
   }
   settle(hold: Hold, actual: Actual, views?: readonly Meter[]) {
     return this.#book.settle(hold, actual, views, this.#clock.now());

@@ -5,6 +5,8 @@ import { adapterOf, namespaceOf, type Adapter } from "./keyv-adapter.js";
 import { KeyvLedger } from "./keyv.js";
 import type { Ledger } from "./ledger.js";
 import { MemoryLedger } from "./memory.js";
+import { redisAdapterOf } from "./redis-client.js";
+import { RedisLedger } from "./redis.js";
 
 export interface OpenLedgerOptions {
   /** Default "driftlock". */
@@ -19,7 +21,8 @@ const registryKey = Symbol.for("driftlock.ledgers");
 
 /**
  * The ledger of a store: the same one for the same adapter (or Map) and namespace, with the options of its first opening.
- * "memory", or none: a new one in memory. A Keyv over a plain Map: in memory too, beside the Map. A `Ledger`: itself.
+ * "memory", or none: a new one in memory. A Keyv over a plain Map: in memory too, beside the Map; over `@keyv/redis`: in
+ * Redis, through the adapter's own client. A `Ledger`: itself.
  *
  * @throws ConfigError naming `store`, when it is none of these.
  */
@@ -35,7 +38,9 @@ export function openLedger(store: Keyv | Ledger | "memory" | undefined, options:
   const name = JSON.stringify([options.namespace ?? "driftlock", namespaceOf(store)]);
   let ledger = ledgers.get(name);
   if (ledger === undefined) {
-    ledger = adapter instanceof Map ? new MemoryLedger(clockOf(options)) : new KeyvLedger(store, options);
+    if (adapter instanceof Map) ledger = new MemoryLedger(clockOf(options));
+    else if (redisAdapterOf(adapter) !== undefined) ledger = new RedisLedger(store, options);
+    else ledger = new KeyvLedger(store, options);
     ledgers.set(name, ledger);
   }
   return ledger;

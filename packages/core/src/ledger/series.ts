@@ -2,7 +2,7 @@ import type { Meter, MeterReading } from "./ledger.js";
 import { leavesAt, spanAt, type Span } from "./window.js";
 
 /** Holds expire by the second: their ends are gathered in granules, so that a series knows them without knowing the calls. */
-const GRANULE_MS = 1_000;
+export const GRANULE_MS = 1_000;
 
 /**
  * One measure of one account, as stored (plain JSON, short names because every store pays for them). Amounts are integers.
@@ -30,6 +30,13 @@ const noHolds: number[] = [];
 
 export function newSeries(id: string): Series {
   return { id, b: [], h: 0, g: noHolds, k: 0 };
+}
+
+/** The series with this id among an account's. */
+export function seriesIn(all: readonly Series[] | undefined, id: string): Series | undefined {
+  if (all === undefined) return undefined;
+  for (let i = 0; i < all.length; i++) if (all[i]!.id === id) return all[i];
+  return undefined;
 }
 
 /** The instant (ms) at which a hold with this `expiresAt` has ended: the end of its granule. */
@@ -139,10 +146,11 @@ export function retryAfter(
 export function readingOf(series: Series | undefined, meter: Meter, now: number): MeterReading {
   if (series === undefined) return { settled: 0, held: 0 };
   sweep(series, meter, now);
-  const reading = { settled: settledIn(series, meter, now), held: series.h };
-  if (series.m === undefined || meter.window.kind !== "lifetime") return reading;
-  const [count, mean, variance] = series.m;
-  return { ...reading, count, mean, variance };
+  const settled = settledIn(series, meter, now);
+  const { h: held, m } = series;
+  if (m === undefined || meter.window.kind !== "lifetime") return { settled, held };
+  // Not a spread: V8 takes many times as long to copy what it has just made.
+  return { settled, held, count: m[0], mean: m[1], variance: m[2] };
 }
 
 function forget(b: number[], oldest: number): void {

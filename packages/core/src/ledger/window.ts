@@ -3,9 +3,9 @@ import { calendarOf, firstDayOf, nextFirstDayOf } from "./calendar.js";
 import type { Meter } from "./ledger.js";
 
 /** A sliding window counts this many sub-buckets and the current one: never over the limit in any true window. */
-const SUB_BUCKETS = 30;
+export const SUB_BUCKETS = 30;
 /** Day series keep at least this many days: the longest month, and a day for late corrections. */
-const MIN_DAYS_KEPT = 32;
+export const MIN_DAYS_KEPT = 32;
 const CLOCK_MS = { minute: 60_000, hour: 3_600_000 } as const;
 
 /** A window's place on its series at an instant: the buckets `first … current` count, older than `kept` ones are forgotten. */

@@ -127,7 +127,10 @@ async function whenAsked(applies: Promise<boolean>, rule: Rule, context: Context
 
 function note(owner: PlacedRule, candidate: Candidate, walk: Walk, answer: RuleDecision): RuleDecision | undefined {
   const decision = decisionOf(answer);
-  if (!decision.allow) return refuse(owner, walk, { owner, decision });
+  if (!decision.allow) {
+    if (owner.shadow) for (const claim of decision.claims) walk.claims.push({ owner, claim });
+    return refuse(owner, walk, { owner, decision });
+  }
   for (const claim of decision.claims) {
     const shortfall = candidate.fit(claim, owner);
     if (claim.window !== "request") walk.claims.push({ owner, claim });
@@ -155,7 +158,7 @@ function thrown(owner: PlacedRule, walk: Walk, cause: unknown): RuleDecision | u
 
 /** A plain object of a decision's shape is one; anything else refuses the call, because nobody knows what it meant. */
 export function decisionOf(answer: unknown): RuleDecision {
-  const { allow, action, metadata, claims } = (
+  const { allow, action, metadata, claims, until } = (
     typeof answer === "object" && answer !== null ? answer : {}
   ) as Partial<RuleDecision>;
   if (typeof allow !== "boolean") throw new TypeError("evaluate() must answer a RuleDecision");
@@ -169,6 +172,7 @@ export function decisionOf(answer: unknown): RuleDecision {
     action: action ?? null,
     metadata: metadata ?? {},
     claims: claims ?? [],
+    until,
   });
 }
 

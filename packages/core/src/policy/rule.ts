@@ -1,6 +1,7 @@
-import type { Reading, Scope, Shortfall } from "../domain/claim.js";
+import type { AccountState } from "../domain/account-state.js";
+import type { Claim, Reading, Scope, Shortfall } from "../domain/claim.js";
 import type { Context } from "../domain/context.js";
-import type { Receipt } from "../domain/receipt.js";
+import type { Receipt, Used } from "../domain/receipt.js";
 import { ConfigError, reading } from "../errors/config-error.js";
 import {
   CircuitOpenError,
@@ -28,8 +29,10 @@ export interface Rule {
   explain?(context: Context, shortfall: Shortfall): Metadata;
   /** Answers a refused claim of its own: a downgrade, a block, or nothing. Asked before anything waits. */
   onShortfall?(context: Context, shortfall: Shortfall): RuleDecision | null | undefined;
+  /** The state behind a claim with `seen` is another than the rule knew: learn it. Throwing refuses the call. */
+  onStale?(claim: Claim, state: AccountState): void;
   /** Sees its own meters after the close, in the order of its claims. Isolated: throwing changes nothing. */
-  onClosed?(context: Context, receipt: Receipt, readings: readonly Reading[]): void;
+  onClosed?(context: Context, receipt: Receipt, readings: readonly Reading[], used: Used): void;
   /** The error of its block. Default: `PolicyViolationError`. */
   violation?(details: ViolationDetails): PolicyViolationError;
 }
@@ -95,7 +98,7 @@ function checkFields(rule: object, where: string): void {
     (value) => value === undefined || value === "enforce" || value === "shadow",
     'must be "enforce" or "shadow"',
   );
-  for (const hook of ["when", "explain", "onShortfall", "onClosed", "violation"] as const) {
+  for (const hook of ["when", "explain", "onShortfall", "onStale", "onClosed", "violation"] as const) {
     check(where, rule, hook, (value) => value === undefined || typeof value === "function", "must be a function");
   }
 }

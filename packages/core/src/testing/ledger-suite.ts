@@ -3,6 +3,7 @@ import { closeCases } from "./cases/close.js";
 import { leaseCases } from "./cases/lease.js";
 import { reserveCases } from "./cases/reserve.js";
 import { sizeCases } from "./cases/size.js";
+import { sliceCases } from "./cases/slices.js";
 import { stateCases } from "./cases/state.js";
 import { windowCases } from "./cases/windows.js";
 import type { LedgerCase } from "./ledger-case.js";
@@ -16,6 +17,7 @@ export const ledgerCases: readonly LedgerCase[] = [
   ...leaseCases,
   ...windowCases,
   ...stateCases,
+  ...sliceCases,
 ];
 
 export interface LedgerSuiteOptions {

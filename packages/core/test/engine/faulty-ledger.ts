@@ -49,8 +49,8 @@ export class FaultyLedger implements Ledger {
   reserve(request: ReserveRequest) {
     return this.#do("reserve", () => this.inner.reserve(request));
   }
-  check(claims: readonly MeterClaim[], n: { floor: number; want: number }) {
-    return this.#do("check", () => this.inner.check(claims, n));
+  check(claims: readonly MeterClaim[], n: { floor: number; want: number }, drawFrom?: Hold) {
+    return this.#do("check", () => this.inner.check(claims, n, drawFrom));
   }
   settle(hold: Hold, actual: Actual, views?: readonly Meter[]): Maybe<Closed> {
     return this.#do("settle", () => this.inner.settle(hold, actual, views));

@@ -43,6 +43,7 @@ describe("options that cannot be used are refused at construction, by name and v
     ["track", "team"],
     ["track", [""]],
     ["track", [7]],
+    ["track", Array(1)],
     ["mode", "off"],
     ["mode", true],
     ["reservation", "none"],

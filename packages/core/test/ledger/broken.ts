@@ -20,7 +20,7 @@ function broken(mistake: string, noticedBy: string, overrides: Overrides): Broke
       return {
         atomicity: inner.atomicity,
         reserve: (request) => inner.reserve(request),
-        check: (claims, n) => inner.check(claims, n),
+        check: (claims, n, drawFrom) => inner.check(claims, n, drawFrom),
         settle: (hold, actual, views) => inner.settle(hold, actual, views),
         release: (hold, views) => inner.release(hold, views),
         renew: (holds, ms) => inner.renew(holds, ms),
@@ -39,7 +39,7 @@ function shifted(mistake: string, noticedBy: string, shift: (meter: Meter) => Me
   const claim = (each: MeterClaim): MeterClaim => ({ ...each, meter: shift(each.meter) });
   return broken(mistake, noticedBy, (inner) => ({
     reserve: (request) => inner.reserve({ ...request, claims: request.claims.map(claim) }),
-    check: (claims, n) => inner.check(claims.map(claim), n),
+    check: (claims, n, drawFrom) => inner.check(claims.map(claim), n, drawFrom),
     settle: (hold, actual, views) => inner.settle(hold, actual, views?.map(shift)),
     release: (hold, views) => inner.release(hold, views?.map(shift)),
     read: (meters) => inner.read(meters.map(shift)),
@@ -154,7 +154,7 @@ export const brokenLedgers: readonly BrokenLedger[] = [
   ),
   broken("lets renewed leases end all the same", "renewed holds live on from now, and still count once", (inner) => ({
     renew: (holds) => holds.map(() => true),
-    check: (claims, n) => inner.check(claims, n),
+    check: (claims, n, drawFrom) => inner.check(claims, n, drawFrom),
   })),
   shifted(
     "counts one sub-bucket too few",
@@ -215,6 +215,35 @@ export const brokenLedgers: readonly BrokenLedger[] = [
     () => ({ seen: undefined }),
   ),
   asking(
+    "looks at the first version seen only",
+    "a caller who decided by several states is told every one that is newer, in order",
+    ({ seen }) => ({ seen: seen?.slice(0, 1) }),
+  ),
+  asking(
+    "knows no slices",
+    "a call that draws from a slice fits into what the slice holds, and only such a call",
+    () => ({ drawFrom: undefined }),
+  ),
+  broken(
+    "keeps what a call left of its slice for everybody",
+    "what a call did not use returns to the slice, once",
+    (inner) => ({
+      settle: (hold, actual, views) => inner.settle(withoutDrawn(hold), actual, views),
+      release: (hold, views) => inner.release(withoutDrawn(hold), views),
+    }),
+  ),
+  broken(
+    "lets a slice be drawn from again and again",
+    "of parallel calls exactly those that fit draw from a slice, and siblings cannot starve it",
+    (inner) => ({
+      async reserve({ drawFrom, ...request }) {
+        const answer = await inner.reserve(request);
+        if (answer.kind !== "short" || drawFrom === undefined) return answer;
+        return inner.reserve({ ...request, ...each(() => ({ limit: Infinity }))(request) });
+      },
+    }),
+  ),
+  asking(
     "forgets named ids",
     "a named id is used once, also after its close; others are known while they are open",
     () => ({ named: false }),
@@ -229,3 +258,8 @@ export const brokenLedgers: readonly BrokenLedger[] = [
     take: "want",
   })),
 ];
+
+function withoutDrawn(hold: Hold): Hold {
+  const { drawn: _, ...rest } = hold;
+  return rest;
+}

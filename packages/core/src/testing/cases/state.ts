@@ -68,14 +68,40 @@ export const stateCases: readonly LedgerCase[] = [
     async run({ create }) {
       const ledger = await create();
       const claims = [claimOf(spent, 100, 10)];
-      await hold(ledger, claims, { seen: { account, version: 0 } });
+      await hold(ledger, claims, { seen: [{ account, version: 0 }] });
       const { state } = await ledger.amend(account, { status: "killed" });
-      const stale = await ledger.reserve(requestOf(claims, { seen: { account, version: 0 } }));
-      deepStrictEqual(stale, { kind: "stale", state });
+      const stale = await ledger.reserve(requestOf(claims, { seen: [{ account, version: 0 }] }));
+      deepStrictEqual(stale, { kind: "stale", states: [{ account, state }] });
       await shows(ledger, spent, { held: 10 });
-      await hold(ledger, claims, { seen: { account, version: 1 } });
+      await hold(ledger, claims, { seen: [{ account, version: 1 }] });
       const never = { account: "label:mission:2", version: 3 };
-      strictEqual((await ledger.reserve(requestOf(claims, { seen: never }))).kind, "stale");
+      strictEqual((await ledger.reserve(requestOf(claims, { seen: [never] }))).kind, "stale");
+    },
+  },
+  {
+    name: "a caller who decided by several states is told every one that is newer, in order",
+    async run({ create }) {
+      const ledger = await create();
+      const [root, child] = ["label:mission:root", "label:mission:child"];
+      const claims = [claimOf(spent, 100, 10)];
+      const known = (...versions: number[]) => ({
+        seen: [root, account, child].map((name, i) => ({ account: name, version: versions[i]! })),
+      });
+      await hold(ledger, claims, known(0, 0, 0));
+      const killed = await ledger.amend(root, { status: "killed" });
+      const raised = await ledger.amend(child, { addLimit: 5 });
+      const both = [
+        { account: root, state: killed.state },
+        { account: child, state: raised.state },
+      ];
+      deepStrictEqual(await ledger.reserve(requestOf(claims, known(0, 0, 0))), { kind: "stale", states: both });
+      deepStrictEqual(await ledger.reserve(requestOf(claims, known(1, 0, 0))), { kind: "stale", states: [both[1]] });
+      await shows(ledger, spent, { held: 10 });
+      await hold(ledger, claims, known(1, 0, 1));
+      await hold(ledger, claims, { seen: [] });
+      // Whoever is late learns nothing, and holds nothing.
+      const late = await ledger.reserve(requestOf(claims, { ...known(0, 0, 0), notAfter: -1 }));
+      strictEqual(late.kind, "late");
     },
   },
   {
