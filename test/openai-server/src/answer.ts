@@ -80,6 +80,8 @@ export function planAnswer(request: ReceivedRequest, reply: Reply, demand: Deman
       completionTokens,
       cachedTokens: scripted.cachedTokens ?? 0,
       reasoningTokens,
+      ...(scripted.cacheWriteTokens !== undefined && { cacheWriteTokens: scripted.cacheWriteTokens }),
+      ...(scripted.costUsd !== undefined && { costUsd: scripted.costUsd }),
     },
     omitUsage: reply.omitUsage ?? false,
     split: (whole) => split(whole, reply.chunks ?? tokensOf(whole.length)),

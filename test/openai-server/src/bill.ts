@@ -6,6 +6,10 @@ export interface BilledUsage {
   readonly cachedTokens: number;
   /** Of the completion tokens. */
   readonly reasoningTokens: number;
+  /** Of the prompt tokens; only where the script says so. */
+  readonly cacheWriteTokens?: number;
+  /** The provider's own price of the answer, in USD; only where the script says so. */
+  readonly costUsd?: number;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Frame } from "./endpoints/endpoint.js";
+import type { Endpoint, Frame } from "./endpoints/endpoint.js";
 import type { ErrorBody } from "./error-body.js";
 
 /** The connection of one request: says things, waits, and knows when the client has left. */
@@ -11,6 +11,8 @@ export class Exchange {
   constructor(response: ServerResponse, requestId: string) {
     this.#response = response;
     response.setHeader("x-request-id", requestId);
+    // As Anthropic calls it.
+    response.setHeader("request-id", requestId);
     response.on("close", () => {
       if (!response.writableEnded) this.#left.abort();
     });
@@ -25,12 +27,17 @@ export class Exchange {
     this.#response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   }
 
-  error(status: number, error: ErrorBody, retryAfterMs?: number): void {
+  /** `word` puts the error as the endpoint does; by default as OpenAI does. */
+  error(
+    status: number,
+    error: ErrorBody,
+    { retryAfterMs, word = (body) => ({ error: body }) }: { retryAfterMs?: number; word?: Endpoint["error"] } = {},
+  ): void {
     if (retryAfterMs !== undefined) {
       this.#response.setHeader("retry-after-ms", retryAfterMs);
       this.#response.setHeader("retry-after", Math.ceil(retryAfterMs / 1000));
     }
-    this.json(status, { error });
+    this.json(status, word(error, status));
   }
 
   /** Sends one event and waits until it has left: a client that does not read slows the stream down. */

@@ -1,4 +1,4 @@
-/** A local HTTP server that speaks the OpenAI protocol and keeps its own bill. */
+/** A local HTTP server that speaks the OpenAI protocol and Anthropic's messages, and keeps its own bill. */
 export { startOpenAIServer, type OpenAIServer, type OpenAIServerOptions } from "./server.js";
 export type { Reply, ReplyToolCall, ReplyUsage, Script } from "./reply.js";
 export type { ReceivedRequest, RequestBody, RequestMessage } from "./request.js";

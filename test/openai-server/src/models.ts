@@ -14,6 +14,9 @@ const datedVariants: Readonly<Record<string, string>> = {
   o3: "o3-2025-04-16",
   "o3-mini": "o3-mini-2025-01-31",
   "o4-mini": "o4-mini-2025-04-16",
+  "claude-haiku-4-5": "claude-haiku-4-5-20251001",
+  "claude-opus-4-5": "claude-opus-4-5-20251101",
+  "claude-sonnet-4-5": "claude-sonnet-4-5-20250929",
 };
 
 /** The name an answer to `model` carries. A name without a dated variant is echoed as it is. */
@@ -28,6 +31,7 @@ export function isReasoningModel(model: string): boolean {
 
 /** The answer to `GET /v1/models`. */
 export function listModels(): object {
-  const names = [...Object.entries(datedVariants).flat(), "text-embedding-3-small", "text-embedding-3-large"];
+  const makers = Object.entries(datedVariants).filter(([name]) => !name.startsWith("claude-"));
+  const names = [...makers.flat(), "text-embedding-3-small", "text-embedding-3-large"];
   return { object: "list", data: names.map((id) => ({ id, object: "model", created: 0, owned_by: "openai" })) };
 }

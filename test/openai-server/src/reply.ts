@@ -57,6 +57,10 @@ export interface ReplyUsage {
   readonly cachedTokens?: number;
   /** Of the completion tokens. Default 0. */
   readonly reasoningTokens?: number;
+  /** Of the prompt tokens: written to the cache, as Anthropic reports it. Default: none, and not in the bill. */
+  readonly cacheWriteTokens?: number;
+  /** OpenRouter's own `cost` of the answer, in USD. Default: none is told. */
+  readonly costUsd?: number;
 }
 
 /** Decides each request's reply; nothing means the default reply. It may wait: the request then waits too. */

@@ -1,12 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 
-/** The fields of the three endpoints that the server or a script reads; everything else is there too, untyped. */
+/** The fields of the endpoints that the server or a script reads; everything else is there too, untyped. */
 export interface RequestBody {
   readonly model?: string;
   readonly messages?: readonly RequestMessage[];
   readonly input?: unknown;
   readonly instructions?: string | null;
+  readonly system?: unknown;
   readonly tools?: readonly unknown[];
   readonly response_format?: unknown;
   readonly n?: number | null;

@@ -21,7 +21,7 @@ export async function serve(
     const problem = problemOf(endpoint, request);
     if (problem) {
       tab.close("refused");
-      exchange.error(400, problem);
+      exchange.error(400, problem, { word: endpoint.error });
       return;
     }
     const reply = (await exchange.whileConnected(script(request))) ?? {};
@@ -32,7 +32,7 @@ export async function serve(
     await exchange.pause(reply.delayMs ?? 0);
     if (reply.hang) await exchange.untilLeft();
 
-    if (isError) sayError(exchange, request, reply, answer, tab);
+    if (isError) sayError(exchange, endpoint, request, reply, answer, tab);
     else if (request.body.stream && endpoint.frames) {
       await stream(exchange, endpoint.frames(answer, request.body), reply, tab);
     } else if (reply.cutAfterChunks !== undefined) {
@@ -46,7 +46,11 @@ export async function serve(
     tab.close(exchange.isOver ? "aborted" : "failed");
     // The client has left: an abort is an outcome, not an error. Anything else is a mistake in a script, to be seen.
     if (!exchange.isOver)
-      exchange.error(500, { ...errorOfStatus(500, ""), message: `The script failed: ${String(error)}` });
+      exchange.error(
+        500,
+        { ...errorOfStatus(500, ""), message: `The script failed: ${String(error)}` },
+        { word: endpoint.error },
+      );
   }
 }
 
@@ -54,11 +58,19 @@ function problemOf(endpoint: Endpoint, { body }: ReceivedRequest): ErrorBody | u
   return typeof body.model === "string" ? endpoint.problem(body) : invalidRequest("you must provide a model parameter");
 }
 
-function sayError(exchange: Exchange, request: ReceivedRequest, reply: Reply, answer: Answer, tab: Tab): void {
+function sayError(
+  exchange: Exchange,
+  endpoint: Endpoint,
+  request: ReceivedRequest,
+  reply: Reply,
+  answer: Answer,
+  tab: Tab,
+): void {
   const status = reply.status!;
   if (status < 500) tab.close("refused");
   else tab.close("failed", reply.usage && answer.usage);
-  exchange.error(status, { ...errorOfStatus(status, request.body.model!), ...reply.error }, reply.retryAfterMs);
+  const error = { ...errorOfStatus(status, request.body.model!), ...reply.error };
+  exchange.error(status, error, { retryAfterMs: reply.retryAfterMs, word: endpoint.error });
 }
 
 async function stream(exchange: Exchange, frames: readonly Frame[], reply: Reply, tab: Tab): Promise<void> {

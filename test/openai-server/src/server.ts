@@ -4,6 +4,7 @@ import type { BillEntry } from "./bill.js";
 import { chatCompletions } from "./endpoints/chat-completions.js";
 import { embeddings } from "./endpoints/embeddings.js";
 import type { Endpoint } from "./endpoints/endpoint.js";
+import { messages } from "./endpoints/messages.js";
 import { responses } from "./endpoints/responses.js";
 import { invalidRequest } from "./error-body.js";
 import { Exchange } from "./exchange.js";
@@ -17,7 +18,11 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
   "POST /v1/chat/completions": chatCompletions,
   "POST /v1/responses": responses,
   "POST /v1/embeddings": embeddings,
+  "POST /v1/messages": messages,
 };
+
+/** Azure's way: the deployment in the path is the model, whatever the body says. */
+const deployments = /^\/openai\/deployments\/([^/]+)(\/(?:chat\/completions|embeddings))$/;
 
 export interface OpenAIServerOptions {
   /** How to answer; see {@link OpenAIServer.script}. Default: the default reply, always. */
@@ -27,7 +32,7 @@ export interface OpenAIServerOptions {
 }
 
 /**
- * Starts a server on a free port of 127.0.0.1 that speaks the OpenAI protocol.
+ * Starts a server on a free port of 127.0.0.1 that speaks the OpenAI protocol, Azure's paths of it, and Anthropic's messages.
  *
  * @example
  * await using server = await startOpenAIServer({ reply: { text: "Hi!" } });
@@ -45,7 +50,7 @@ export class OpenAIServer implements AsyncDisposable {
   readonly #options: OpenAIServerOptions;
   readonly #now: () => number;
   #script: Script;
-  #url = "";
+  #origin = "";
   #log = new Log();
   /** Never reset: an id is not given twice. */
   #received = 0;
@@ -60,7 +65,12 @@ export class OpenAIServer implements AsyncDisposable {
 
   /** The base URL for clients, with `/v1`. */
   get url(): string {
-    return this.#url;
+    return `${this.#origin}/v1`;
+  }
+
+  /** The base URL for clients that add the version themselves: Anthropic's, Azure's. */
+  get origin(): string {
+    return this.#origin;
   }
 
   /** Every request since the start or the last {@link reset}, in order of arrival. */
@@ -99,7 +109,7 @@ export class OpenAIServer implements AsyncDisposable {
     await new Promise<void>((resolve, reject) => {
       this.#http.once("error", reject).listen(0, "127.0.0.1", resolve);
     });
-    this.#url = `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}/v1`;
+    this.#origin = `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
   /** Cuts what is open and stops. */
@@ -132,9 +142,13 @@ export class OpenAIServer implements AsyncDisposable {
   }
 
   async #route(exchange: Exchange, { request, tab }: Received): Promise<void> {
-    const route = `${request.method} ${request.path.split("?", 1)[0]}`;
+    const [path = ""] = request.path.split("?", 1);
+    const [, deployment, rest] = deployments.exec(path) ?? [];
+    const route = `${request.method} ${rest === undefined ? path : `/v1${rest}`}`;
     const endpoint = endpoints[route];
-    if (endpoint) await serve(exchange, endpoint, request, this.#script, tab);
+    const model = deployment === undefined ? {} : { model: decodeURIComponent(deployment) };
+    const asked = { ...request, body: { ...request.body, ...model } };
+    if (endpoint) await serve(exchange, endpoint, asked, this.#script, tab);
     else if (route === "GET /v1/models") exchange.json(200, listModels());
     else exchange.error(404, invalidRequest(`Invalid URL (${request.method} ${request.path})`));
   }

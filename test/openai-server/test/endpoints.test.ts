@@ -1,5 +1,5 @@
 import { startOpenAIServer } from "@driftlock/openai-server";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { collect } from "./collect.js";
 
@@ -86,5 +86,35 @@ describe("the Models API", () => {
     expect(data.map(({ id }) => id)).toContain("gpt-4o");
     expect(server.requests).toHaveLength(1);
     expect(server.bill).toEqual([]);
+  });
+});
+
+describe("Azure's paths", () => {
+  const azure = new AzureOpenAI({ endpoint: server.origin, apiKey: "any", apiVersion: "2024-10-21", maxRetries: 0 });
+  const messages = [{ role: "user" as const, content: "How are you?" }];
+
+  it("name the model: what the body says does not count", async () => {
+    const completion = await azure.chat.completions.create({ model: "gpt-4o-mini", messages });
+    expect(completion.model).toBe("gpt-4o-mini-2024-07-18");
+    expect(server.requests[0]!.path).toBe("/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21");
+
+    const response = await fetch(`${server.origin}/openai/deployments/gpt-4o/chat/completions`, {
+      method: "POST",
+      body: JSON.stringify({ model: "gpt-4o-mini", messages }),
+    });
+    expect(await response.json()).toMatchObject({ model: "gpt-4o-2024-08-06" });
+    expect(server.bill.map(({ model }) => model)).toEqual(["gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06"]);
+  });
+});
+
+describe("OpenRouter's own cost", () => {
+  it("is told with the usage, and billed", async () => {
+    server.script({ usage: { costUsd: 0.25 } });
+    const { usage } = await openai.chat.completions.create({
+      model: "gpt-4o",
+      messages: [{ role: "user", content: "Hi" }],
+    });
+    expect(usage).toMatchObject({ cost: 0.25 });
+    expect(server.bill).toMatchObject([{ usage: { costUsd: 0.25 } }]);
   });
 });

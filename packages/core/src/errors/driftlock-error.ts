@@ -1,3 +1,5 @@
+import { carriedBy, readRecord } from "./carried.js";
+
 /** Shared by every copy of the package in a process, so that a brand set by one is read by all. */
 const brand = Symbol.for("driftlock.error");
 
@@ -25,7 +27,10 @@ export abstract class DriftlockError extends Error {
     return kinds(error)?.includes(this.kind) ?? false;
   }
 
-  /** The first error of this class in `error` or in what it wraps (`cause`, `errors`, `toolError`, `error`): hosts wrap. */
+  /**
+   * The first error of this class in `error` or in what it wraps (`cause`, `errors`, `toolError`, `error`): hosts wrap. In an
+   * SDK's error it is found too, when the refusal came as a response of `governFetch`.
+   */
   static find<T>(this: ErrorClass<T>, error: unknown): T | undefined {
     const seen = new Set<unknown>();
     const open: unknown[] = [error];
@@ -33,14 +38,26 @@ export abstract class DriftlockError extends Error {
       if (typeof current !== "object" || current === null || seen.has(current)) continue;
       seen.add(current);
       if (kinds(current)?.includes(this.kind)) return current as T;
-      const { cause, errors, toolError, error: inner } = current as Record<string, unknown>;
-      open.push(cause, ...(Array.isArray(errors) ? errors : []), toolError, inner);
+      const { cause, errors, toolError, error: inner, headers, driftlock } = current as Record<string, unknown>;
+      const remade = driftlock === undefined ? undefined : remake(driftlock, this);
+      if (remade !== undefined) return remade;
+      open.push(carriedBy(headers), cause, ...(Array.isArray(errors) ? errors : []), toolError, inner);
     }
     return undefined;
   }
 }
 
-function kinds(error: unknown): readonly string[] | undefined {
+/** An error of this class from its record, as a body carries it from another copy or process. */
+function remake<T>(record: unknown, type: ErrorClass<T>): T | undefined {
+  const read = readRecord(record);
+  if (!read?.kinds.includes(type.kind)) return undefined;
+  const error = Object.create(type.prototype as object, read.properties) as T;
+  Object.defineProperty(error, "name", { value: read.kinds[0], configurable: true });
+  return Object.defineProperty(error, brand, { value: read.kinds });
+}
+
+/** The names of an error's classes, its own first, if it is one of ours. */
+export function kinds(error: unknown): readonly string[] | undefined {
   try {
     return typeof error === "object" && error !== null ? (error as { [brand]?: readonly string[] })[brand] : undefined;
   } catch {

@@ -120,5 +120,6 @@ function usage({ usage: billed }: Answer): object {
       accepted_prediction_tokens: 0,
       rejected_prediction_tokens: 0,
     },
+    ...(billed.costUsd !== undefined && { cost: billed.costUsd }),
   };
 }

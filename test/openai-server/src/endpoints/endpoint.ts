@@ -8,6 +8,8 @@ export interface Endpoint {
   readonly problem: (body: RequestBody) => ErrorBody | undefined;
   readonly demand: (body: RequestBody) => Demand;
   readonly json: (answer: Answer, body: RequestBody) => object;
+  /** An error as this endpoint words it. Default: OpenAI's `{ error }`. */
+  readonly error?: (error: ErrorBody, status: number) => object;
   /** The answer as server-sent events. Absent: the endpoint cannot stream. */
   readonly frames?: (answer: Answer, body: RequestBody) => readonly Frame[];
 }
