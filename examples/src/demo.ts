@@ -1,50 +1,51 @@
-/** A chain under a policy, call by call, until the policy says no. With OPENAI_API_KEY and `--live` on the real API. */
-import { MaxCostPerRequestRule, MonthlyBudgetRule, PolicyEngine } from "@driftlock/core";
-import { PolicyViolationError, VelocityLimitRule, type Receipt } from "@driftlock/core";
-import { DriftlockCallbackHandler } from "@driftlock/langchain";
+/** A research agent under a budget of $0.15: `--kill`, `--pause`; with OPENAI_API_KEY and `--live` on the real API. */
+import { MonthlyBudgetRule, PolicyEngine } from "@driftlock/core";
+import { govern } from "@driftlock/langchain";
+import { MissionBudgetExceededError, Missions, type Mission, type OnExceed } from "@driftlock/missions";
 import { startOpenAIServer } from "@driftlock/openai-server";
-import type { AIMessageChunk } from "@langchain/core/messages";
-import { StringOutputParser } from "@langchain/core/output_parsers";
-import { ChatPromptTemplate } from "@langchain/core/prompts";
 import { ChatOpenAI } from "@langchain/openai";
-import { opening, receiptLine, refusal, standing } from "../demo/print.js";
+import { replies, research } from "../demo/agent.js";
+import { intervention, line, opening, report, warning } from "../demo/print.js";
 
 const isLive = process.argv.includes("--live");
 if (isLive && !process.env["OPENAI_API_KEY"]) throw new Error("--live calls the real API: set OPENAI_API_KEY");
-const reply = [180, 240, 95, 310].map((completionTokens) => ({ usage: { completionTokens } }));
-await using server = isLive ? undefined : await startOpenAIServer({ reply });
+await using server = isLive ? undefined : await startOpenAIServer({ reply: replies });
 if (server !== undefined) Object.assign(process.env, { OPENAI_BASE_URL: server.url, OPENAI_API_KEY: "any" });
 
-const policy = new PolicyEngine({
-  rules: [
-    new MonthlyBudgetRule({ maxUsd: 0.01 }),
-    new MaxCostPerRequestRule({ maxUsd: 0.005 }),
-    new VelocityLimitRule({ maxRequests: 60, windowSeconds: 60 }),
-  ],
-  store: "memory",
+const onExceed: OnExceed = process.argv.includes("--kill")
+  ? "kill"
+  : process.argv.includes("--pause")
+    ? "pause"
+    : "downgrade";
+const policy = new PolicyEngine({ rules: [new MonthlyBudgetRule({ maxUsd: 100 })], store: "memory" });
+const missions = new Missions({ policy });
+const missionId = "research";
+
+const model = govern(new ChatOpenAI({ model: "gpt-4o", maxTokens: 2_800 }), {
+  policy,
+  models: { "gpt-4o-mini": new ChatOpenAI({ model: "gpt-4o-mini", maxTokens: 2_800 }) },
 });
-let receipt: Receipt | undefined;
-policy.on("call-settled", (event) => void (receipt = event.receipt));
 
-let answer: AIMessageChunk | undefined;
-const chain = ChatPromptTemplate.fromTemplate("Explain in one paragraph what {topic} is.")
-  .pipe(new ChatOpenAI({ model: "gpt-4o", maxTokens: 400 }))
-  .pipe((message) => (answer = message))
-  .pipe(new StringOutputParser());
-const callbacks = [new DriftlockCallbackHandler({ policy })];
+let mission: Mission | undefined;
+policy.on("call-settled", ({ labels, receipt }) => line(labels["lc_agent_name"] ?? "", receipt.model, mission!));
+policy.on("mission-intervened", (event) => {
+  intervention(event);
+  const approval = { addUsd: 0.05, by: "ada", approvalId: "1", reason: "the answer is worth it" };
+  if (event.action === "pause") setTimeout(() => void missions.raise(missionId, approval), 500);
+});
 
-opening(isLive);
+opening(isLive, 0.15, onExceed);
 console.error = () => {}; // LangChain also writes every refusal there.
-const topics = ["a budget", "a ledger", "a receipt", "an overdraft", "a refund"];
+const options = { name: "research", missionId, budgetUsd: 0.15, expectedCalls: 7, onExceed, onPause: "wait" } as const;
 try {
-  for (let call = 1; ; call++) {
-    await chain.invoke({ topic: topics[call % topics.length] }, { callbacks });
-    const [month] = await policy.usage();
-    receiptLine(call, receipt!, answer!.usage_metadata!, month!);
-  }
+  await missions.run({ ...options, downgradeTo: "gpt-4o-mini", onWarning: warning }, async (m) => {
+    mission = m;
+    const answer = await research(model, "How do agents stay inside their budget?");
+    console.log(`\nThe answer: ${answer.slice(0, 24)}…`);
+  });
 } catch (error) {
-  const blocked = PolicyViolationError.find(error);
-  if (blocked === undefined) throw error;
-  refusal(blocked, isLive);
+  const refused = MissionBudgetExceededError.find(error);
+  if (refused === undefined) throw error;
+  console.log(`\n${refused.message}`);
 }
-standing(await policy.usage());
+report(await missions.stats(missionId));
