@@ -1,11 +1,14 @@
 // Once in a process: without it a model called inside a RunnableLambda without a config gets no callbacks.
 import "@langchain/core/context";
-import { ConfigError, withLabels, type Labels, type PolicyEngine } from "@driftlock/core";
+import type { PolicyEngine } from "@driftlock/core";
 import { BaseCallbackHandler, type HandleLLMNewTokenCallbackFields } from "@langchain/core/callbacks/base";
 import type { Serialized } from "@langchain/core/load/serializable";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { LLMResult } from "@langchain/core/outputs";
-import { labelsFromMetadata, withPicked, type Metadata } from "./labels.js";
+import { capturedRuns } from "./captured.js";
+import { checkModelName, checkPolicy } from "./check.js";
+import { Labeller, type LabelOptions, type Metadata } from "./labels.js";
+import { telling } from "./refusals.js";
 import { Runs } from "./runs.js";
 import { isAbort } from "./translate/abort.js";
 import { openAIMessages } from "./translate/messages.js";
@@ -13,21 +16,11 @@ import { requestFrom, type HostCall } from "./translate/request.js";
 import { textOfChunk, textOfEvent, type StreamEvent } from "./translate/streamed.js";
 import { usageFromResult } from "./translate/usage.js";
 
-export interface DriftlockCallbackHandlerOptions {
+export interface DriftlockCallbackHandlerOptions extends LabelOptions {
   /** Judges every model call of what the handler is attached to, and keeps its money. */
   policy: PolicyEngine;
   /** The model's name where LangChain does not tell it: fakes, Azure deployments. Default: none, such a call is refused. */
   model?: string | undefined;
-  /** Labels of every call through this handler. Default: none. */
-  labels?: Labels | undefined;
-  /**
-   * Picks a call's labels from the metadata of its run; they win over `labels`. Numbers and booleans become strings, other
-   * values are left out, long ones hashed. Default: `user_id` (or `userId`), `thread_id`, `lc_agent_name`, `langgraph_node`,
-   * and the labels that the policy's rules and its `track` name.
-   */
-  labelsFrom?: ((metadata: Metadata) => Readonly<Record<string, unknown>> | undefined) | undefined;
-  /** Labels that metadata may not set, such as `user_id`: only `labels` and `withLabels` do. Default: none. */
-  trustedLabels?: readonly string[] | undefined;
 }
 
 /**
@@ -43,21 +36,20 @@ export interface DriftlockCallbackHandlerOptions {
 export class DriftlockCallbackHandler extends BaseCallbackHandler {
   readonly name = "DriftlockCallbackHandler";
   readonly #options: DriftlockCallbackHandlerOptions;
-  readonly #labelsFrom: (metadata: Metadata) => unknown;
-  readonly #trusted: ReadonlySet<string>;
+  readonly #labeller: Labeller;
   readonly #runs: Runs;
+  readonly #captured: ReadonlySet<string>;
 
   /** @throws ConfigError naming the option and its value. */
   constructor(options: DriftlockCallbackHandlerOptions) {
     checkOptions(options);
     // Not as a class field: LangChain would then not wait for us, and send the call anyway.
     super({ raiseError: true });
-    const { policy, labelsFrom, trustedLabels = [] } = options;
-    const names = policy.labelNames;
+    const { policy } = options;
     this.#options = options;
-    this.#labelsFrom = labelsFrom ?? ((metadata) => labelsFromMetadata(metadata, names));
-    this.#trusted = new Set(trustedLabels);
+    this.#labeller = new Labeller(options, policy);
     this.#runs = Runs.of(policy);
+    this.#captured = capturedRuns(policy);
   }
 
   override copy(): DriftlockCallbackHandler {
@@ -97,11 +89,11 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
     _tags?: string[],
     fields?: HandleLLMNewTokenCallbackFields,
   ): void {
-    this.#runs.get(runId)?.auth?.streamed(textOfChunk(token, fields?.chunk));
+    this.#runs.get(runId)?.admitted?.auth.streamed(textOfChunk(token, fields?.chunk));
   }
 
   override handleChatModelStreamEvent(event: StreamEvent, runId: string): void {
-    this.#runs.get(runId)?.auth?.streamed(textOfEvent(event));
+    this.#runs.get(runId)?.admitted?.auth.streamed(textOfEvent(event));
   }
 
   override async handleLLMEnd(
@@ -111,7 +103,7 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
     _tags?: string[],
     extraParams?: Record<string, unknown>,
   ): Promise<void> {
-    const auth = this.#runs.close(runId)?.auth;
+    const auth = this.#runs.close(runId)?.admitted?.auth;
     // From LangChain's cache: nothing was sent.
     if (extraParams?.["cached"] === true) await auth?.release();
     else await auth?.settleQuietly(usageFromResult(output));
@@ -124,7 +116,7 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
     _tags?: string[],
     extraParams?: Record<string, unknown>,
   ): Promise<void> {
-    const auth = this.#runs.close(runId)?.auth;
+    const auth = this.#runs.close(runId)?.admitted?.auth;
     if (auth === undefined) return;
     // The cache could not be read: nothing was sent.
     if (extraParams?.["cached"] === true) return auth.release();
@@ -139,9 +131,14 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
     // The same call, told twice: LangChain before 1.2 does so when a handler is attached to a model and to its run.
     const run = this.#runs.open(runId, host.extraParams, metadata);
     if (run === undefined) return;
+    // `govern` or the middleware meters it: they say so in this very turn, before or after us.
+    await Promise.resolve();
+    if (this.#captured.has(runId)) return void this.#runs.close(runId);
     try {
       const request = requestFrom(host, model);
-      const auth = await policy.authorize({ ...request, id: runId, amendable: false, labels: this.#labels(metadata) });
+      const auth = await telling(
+        policy.authorize({ ...request, id: runId, amendable: false, labels: this.#labeller.labelsOf(metadata) }),
+      );
       await this.#runs.admitted(run, auth, request.signal);
       if (request.maxOutputTokens === undefined) this.#runs.warnAssumed(auth);
     } catch (error) {
@@ -149,40 +146,10 @@ export class DriftlockCallbackHandler extends BaseCallbackHandler {
       throw error;
     }
   }
-
-  #labels(metadata: Metadata = {}): Labels {
-    return withPicked(this.#options.labels, this.#pick(metadata), this.#trusted, this.#options.policy.labelNames);
-  }
-
-  #pick(metadata: Metadata): unknown {
-    try {
-      const picked = this.#labelsFrom(metadata);
-      if (typeof (picked as { then?: unknown } | undefined)?.then === "function")
-        throw new TypeError("it answered a promise");
-      return picked;
-    } catch (cause) {
-      // A call whose user is not known could pass that user's limits.
-      throw new ConfigError({
-        field: "labelsFrom",
-        value: this.#labelsFrom,
-        problem: "must answer at once, and not throw",
-        cause,
-      });
-    }
-  }
 }
 
 function checkOptions(options: unknown): asserts options is DriftlockCallbackHandlerOptions {
-  const { policy, model, labels, labelsFrom, trustedLabels } = (options ?? {}) as Record<string, unknown>;
-  const check = (field: string, value: unknown, isSound: boolean, problem: string) => {
-    if (!isSound) throw new ConfigError({ field, value, problem });
-  };
-  const isPolicy = typeof (policy as PolicyEngine | undefined)?.authorize === "function";
-  check("policy", policy, isPolicy, "must be a PolicyEngine");
-  check("model", model, model === undefined || (typeof model === "string" && model !== ""), "must be a model's name");
-  check("labelsFrom", labelsFrom, labelsFrom === undefined || typeof labelsFrom === "function", "must be a function");
-  const isNames = Array.isArray(trustedLabels) && trustedLabels.every((name) => typeof name === "string");
-  check("trustedLabels", trustedLabels, trustedLabels === undefined || isNames, "must be an array of label names");
-  // Checks them as the policy will.
-  if (labels !== undefined) withLabels(labels as Labels, () => undefined);
+  const { policy, model } = (options ?? {}) as Record<string, unknown>;
+  checkPolicy(policy);
+  checkModelName(model);
 }

@@ -1,23 +1,13 @@
 import type { Authorization, PolicyEngine } from "@driftlock/core";
+import { Group, type Admitted } from "./starts.js";
 
 /** One model call of LangChain, from its start to its end. */
 export interface Run {
   readonly id: string;
   readonly group: Group;
   /** Absent while the policy is asked. */
-  auth?: Authorization;
-  /** Stops listening to the run's signal. */
-  unlisten?: () => void;
+  admitted?: Admitted;
 }
-
-/** What LangChain starts together: it sends all of it or, when one start throws, nothing. */
-interface Group {
-  isRefused: boolean;
-  readonly admitted: Set<Run>;
-}
-
-/** By the `extraParams` that all starts of a group share, whatever the handler and the policy. */
-const groups = new WeakMap<object, Group>();
 
 /** The open calls of a policy, whichever of its handlers started them. */
 export class Runs {
@@ -38,15 +28,15 @@ export class Runs {
    * LangChain keeps a run's metadata object as long as it can still tell the run's end. It does not tell when a stream is
    * dropped unread, or when another handler's start threw: once the object is gone, nobody will close the call.
    */
-  readonly #gone = new FinalizationRegistry<string>((id) => this.#open.get(id)?.auth?.lapse());
+  readonly #gone = new FinalizationRegistry<string>((id) => this.#open.get(id)?.admitted?.auth.lapse());
 
   /** Begins a run; `undefined` when it has begun already. */
   open(id: string, shared: object | undefined, metadata: object | undefined): Run | undefined {
     if (this.#open.has(id)) return undefined;
     this.#forgetClosed();
-    const run = { id, group: groupOf(shared) };
+    const run = { id, group: Group.of(shared) };
     this.#open.set(id, run);
-    if (metadata !== undefined) this.#gone.register(metadata, id);
+    if (metadata !== undefined) this.#gone.register(metadata, id, run);
     return run;
   }
 
@@ -57,37 +47,23 @@ export class Runs {
   /** Takes a run that has ended out; the first handler that hears of its end closes the call. */
   close(id: string): Run | undefined {
     const run = this.#open.get(id);
-    if (run === undefined) return undefined;
     this.#open.delete(id);
-    run.group.admitted.delete(run);
-    run.unlisten?.();
+    if (run === undefined) return undefined;
+    this.#gone.unregister(run);
+    if (run.admitted !== undefined) run.group.leave(run.admitted);
     return run;
   }
 
-  /**
-   * The policy let the call go. If another one of its group was refused meanwhile, it is never sent. When `signal` aborts a
-   * stream between two chunks, LangChain tells neither end nor error.
-   */
+  /** The policy let the call go. */
   async admitted(run: Run, auth: Authorization, signal: AbortSignal | undefined): Promise<void> {
-    run.auth = auth;
-    run.group.admitted.add(run);
-    const giveUp = () => auth.giveUp();
-    signal?.addEventListener("abort", giveUp, { once: true });
-    run.unlisten = () => signal?.removeEventListener("abort", giveUp);
+    run.admitted = run.group.admit(auth, signal);
     if (run.group.isRefused) await this.refused(run);
   }
 
   /** A start throws: nothing of its group is sent. */
   async refused(run: Run): Promise<void> {
-    const { group } = run;
-    group.isRefused = true;
     this.#open.delete(run.id);
-    const unsent = [...group.admitted];
-    group.admitted.clear();
-    for (const { auth, unlisten } of unsent) {
-      unlisten?.();
-      await auth?.release();
-    }
+    await run.group.refuse();
   }
 
   /** Says once for a policy that a call without a maximum is held at a guess. */
@@ -103,18 +79,9 @@ export class Runs {
 
   /** Calls that the policy closed because nobody did (`maxCallMs`) would stay for ever. The oldest come first. */
   #forgetClosed(): void {
-    for (const [id, { auth }] of this.#open) {
-      if (auth?.closed !== true) return;
+    for (const [id, { admitted }] of this.#open) {
+      if (admitted?.auth.closed !== true) return;
       this.#open.delete(id);
     }
   }
-}
-
-function groupOf(shared: object | undefined): Group {
-  let group = shared && groups.get(shared);
-  if (group === undefined) {
-    group = { isRefused: false, admitted: new Set() };
-    if (shared !== undefined) groups.set(shared, group);
-  }
-  return group;
 }

@@ -31,7 +31,7 @@ describe("a call that was certainly not billed costs nothing and holds nothing",
       status: 400,
       error: { code: "context_length_exceeded", message: "This model's maximum context length is 1" },
     });
-    expect(await failure(chat().invoke("Hi"))).toMatchObject({ name: "ContextOverflowError" });
+    expect(String(await failure(chat().invoke("Hi")))).toContain("maximum context length");
     expect(await spend(policy)).toEqual({ settled: 0, held: 0 });
   });
 

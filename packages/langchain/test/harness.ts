@@ -1,7 +1,13 @@
 import { PolicyEngine, type PolicyEngineOptions, type Price, type Receipt } from "@driftlock/core";
 import type { ManualClock } from "@driftlock/core/testing";
-import { DriftlockCallbackHandler, type DriftlockCallbackHandlerOptions } from "@driftlock/langchain";
+import {
+  DriftlockCallbackHandler,
+  govern,
+  type DriftlockCallbackHandlerOptions,
+  type GovernOptions,
+} from "@driftlock/langchain";
 import { startOpenAIServer, type BillEntry, type OpenAIServer } from "@driftlock/openai-server";
+import { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import { ChatOpenAI, type ChatOpenAIFields } from "@langchain/openai";
 import { onTestFinished, vi } from "vitest";
 
@@ -10,6 +16,14 @@ const perOutputToken: Price = { inputUsdPerMTok: 0, outputUsdPerMTok: 1000 };
 
 /** Both an input and an output token cost $0.001: nothing that reached the provider is free. */
 export const perToken: Price = { inputUsdPerMTok: 1000, outputUsdPerMTok: 1000 };
+
+/** Content-block events of a model's own stream, which older cores do not have. */
+export const hasModelEvents = "_streamChatModelEvents" in BaseChatModel.prototype;
+
+/** The entries of `ways` that this core has. */
+export function known<T>(ways: Readonly<Record<string, T>>): string[] {
+  return Object.keys(ways).filter((way) => hasModelEvents || !/streamEvents (of|without)/.test(way));
+}
 
 /** A local server, a policy over it, its handler and models that know both. Ends with the test. */
 export async function setUp(
@@ -29,7 +43,10 @@ export async function setUp(
   policy.on("call-released", ({ id }) => void released.push(id));
   const handler = new DriftlockCallbackHandler({ policy, ...handlerOptions });
   const chat = (fields: ChatOpenAIFields = {}) => chatOn(server, { maxTokens: 100, callbacks: [handler], ...fields });
-  return { server, policy, handler, chat, receipts, released };
+  /** The same model without the handler, governed. */
+  const governed = (fields: ChatOpenAIFields = {}, more: Partial<GovernOptions> = {}) =>
+    govern(chatOn(server, { maxTokens: 100, ...fields }), { policy, ...more });
+  return { server, policy, handler, chat, governed, receipts, released };
 }
 
 export function chatOn(server: OpenAIServer, fields: ChatOpenAIFields = {}): ChatOpenAI {
@@ -87,4 +104,14 @@ export async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const one of stream) all.push(one);
   return all;
+}
+
+/** LangChain waits a second and more between two attempts; for the rest of a test it does not. */
+export function hurryRetries(): void {
+  const wait = globalThis.setTimeout;
+  // Node's own timers carry arguments.
+  const hurry = (run: () => void, ms = 0, ...args: []) =>
+    wait(run, args.length === 0 && ms >= 1_000 && ms <= 60_000 ? 1 : ms, ...args);
+  const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation(hurry as typeof setTimeout);
+  onTestFinished(() => spy.mockRestore());
 }
