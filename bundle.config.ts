@@ -10,7 +10,10 @@ export default defineConfig({
     minify: false,
     sourcemap: true,
     target: "es2022",
-    lib: { entry: { index: "src/index.ts", "testing/index": "src/testing/index.ts" }, formats: ["es"] },
+    lib: {
+      entry: { index: "src/index.ts", "fetch/index": "src/fetch/index.ts", "testing/index": "src/testing/index.ts" },
+      formats: ["es"],
+    },
     rolldownOptions: { external: /^[^./]/, output: { chunkFileNames: "[name].js" } },
   },
 });

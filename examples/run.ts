@@ -2,6 +2,7 @@
  * Runs every example offline and compares what it prints with `expected/<name>.txt`.
  * `pnpm examples --update` writes the expectations instead.
  */
+import { provideRedis } from "@driftlock/redis-server";
 import { execFile } from "node:child_process";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -14,10 +15,12 @@ const names = async (path: string, extension: string) =>
     .filter((file) => file.endsWith(extension))
     .map((file) => file.slice(0, -extension.length));
 
+const redis = await provideRedis();
 /** A key or an address in the environment must not turn an offline example into a paid one. */
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(([key]) => !/^(OPENAI|LANGCHAIN|LANGSMITH)_/.test(key)),
-);
+const env = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(OPENAI|LANGCHAIN|LANGSMITH)_/.test(key))),
+  REDIS_URL: redis.url,
+};
 
 /** What an example prints. */
 async function run(name: string): Promise<string> {
@@ -47,5 +50,6 @@ for (const name of await names("expected", ".txt")) {
   if (!examples.includes(name)) problems.push(`expected/${name}.txt has no example`);
 }
 
+await redis.stop();
 for (const problem of problems) console.error(`\n${problem}`);
 if (problems.length > 0) process.exitCode = 1;

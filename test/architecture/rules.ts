@@ -22,6 +22,7 @@ const forbiddenArrows: Readonly<Record<string, readonly string[]>> = {
   [`${core}/policy`]: [`${core}/pricing`, `${core}/ledger`, `${core}/events`, "keyv", "@keyv"],
   [`${core}/ledger`]: [`${core}/pricing`, `${core}/policy`, `${core}/events`],
   [`${core}/events`]: [`${core}/pricing`, `${core}/policy`, `${core}/ledger`],
+  [`${core}/fetch`]: [`${core}/policy/rules`, `${core}/ledger`, `${core}/events`, `${core}/testing`, "keyv", "@keyv"],
   [core]: [missions, langchain],
   [missions]: [langchain],
   [langchain]: [missions],
@@ -58,6 +59,22 @@ export const architecture: readonly ArchitectureRule[] = [
       [`${room}/x.ts`]: `import type { X } from "${other.includes("/") ? posix.relative(room, other) : other}/y.js";`,
     })),
   })),
+  {
+    // An adapter that ships with core: it uses the engine as any other would, and the engine does not know of it.
+    name: `nothing imports ${core}/fetch`,
+    check: (files) =>
+      files
+        .filter(({ path }) => sources.test(path) && !within(`${core}/fetch`, path))
+        .flatMap(({ path, imports }) =>
+          imports
+            .filter(({ target }) => within(`${core}/fetch`, target))
+            .map(({ specifier }) => `${path} imports ${specifier}`),
+        ),
+    broken: [
+      { [`${core}/index.ts`]: `export * from "./fetch/index.js";` },
+      { [`${langchain}/index.ts`]: `import { governFetch } from "@driftlock/core/fetch";` },
+    ],
+  },
   {
     name: "examples and tests import packages by name",
     check: (files) =>

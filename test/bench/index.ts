@@ -4,13 +4,18 @@
  * compiles, which alone costs a call a quarter of its time.
  */
 import { calls } from "./calls.js";
+import { fetches } from "./fetch.js";
 import { growth } from "./growth.js";
 import { imports } from "./imports.js";
 import { keyv } from "./keyv.js";
+import { langchain } from "./langchain.js";
 import { ledger } from "./ledger.js";
 import { FULL, QUICK, type Effort, type Result } from "./measure.js";
 import { memory } from "./memory.js";
+import { missions } from "./missions.js";
+import { projection } from "./projection.js";
 import { prompt } from "./prompt.js";
+import { redis } from "./redis.js";
 
 const groups: Readonly<Record<string, (effort: Effort) => Promise<Result[]>>> = {
   ledger,
@@ -18,8 +23,13 @@ const groups: Readonly<Record<string, (effort: Effort) => Promise<Result[]>>> = 
   calls,
   growth,
   memory,
+  missions,
+  projection,
   imports,
   prompt,
+  fetch: fetches,
+  langchain,
+  redis,
 };
 
 const words = process.argv.slice(2);

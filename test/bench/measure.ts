@@ -2,7 +2,7 @@
 export interface Result {
   readonly bench: string;
   readonly median: number;
-  readonly unit: "µs/op" | "ops/s" | "bytes" | "ms";
+  readonly unit: "µs/op" | "ops/s" | "bytes" | "ms" | "%";
   /** The median of a bare lower bound, measured in the same run, in the same unit. */
   readonly lowerBound?: number;
   /** How many times the lower bound's time (or size) it takes. */

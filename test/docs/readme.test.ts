@@ -7,7 +7,11 @@ const read = (path: string) => readFileSync(root + path, "utf8");
 const filesIn = (path: string, ending: string) => readdirSync(root + path).filter((name) => name.endsWith(ending));
 
 const examples = filesIn("examples/src", ".ts").map((name) => ({ name, lines: linesOf(read(`examples/src/${name}`)) }));
-const readmes = ["README.md", ...readdirSync(`${root}packages`).map((name) => `packages/${name}/README.md`)];
+const readmes = [
+  "README.md",
+  "packages/core/MANY-PROCESSES.md",
+  ...readdirSync(`${root}packages`).map((name) => `packages/${name}/README.md`),
+];
 
 /** Code lines without indentation, blank lines and comments of their own: what has to agree. */
 function linesOf(code: string): string[] {
