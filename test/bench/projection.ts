@@ -9,12 +9,13 @@ export async function projection(effort: Effort): Promise<Result[]> {
   const runs = shapes.flatMap((shape) => simulate(shape, effort.processes > 10 ? RUNS : QUICK_RUNS));
   const results: Result[] = [];
   for (const interveneOn of ["breach", "low", "expected"] as const) results.push(falseStops(runs, interveneOn));
-  results.push(falseStopsOfOrigin(runs));
+  results.push(falseStopsOf("origin", runs), falseStopsOf("plain", runs));
   const misplanned = runs.filter(({ shape }) => shape === "early stop").map((run) => ({ ...run, outlook: run.plan }));
   // No target: the forecast believes its owner.
   const { median, unit, runs: count, note } = falseStops(misplanned, "low");
   results.push({ bench: misplannedName, median, unit, runs: count, ...(note === undefined ? {} : { note }) });
   results.push(coverage("all shapes", runs));
+  results.push(coverage("all shapes, plain band", runs, plainBand));
   for (const { name } of shapes)
     results.push(
       coverage(
@@ -148,6 +149,18 @@ function forecast({ outlook }: Run, { calls, spent, mean, variance }: Moment) {
   return project({ spent, held: 0, calls, known: calls, mean, variance }, outlook);
 }
 
+/** The plain band, expected ∓ 1.28 √(r·v), whose low end counts calls to come only where their number is known or three runs have ended. */
+function plainBand({ outlook }: Run, { calls, spent, mean, variance }: Moment): { low: number; high: number } {
+  const { expectedCalls, past } = outlook;
+  const total = expectedCalls ?? past?.calls;
+  const remaining = total === undefined ? 20 : Math.max(0, total - calls);
+  const sure = expectedCalls === undefined && (past?.runs ?? 0) < 3 ? 0 : remaining;
+  return {
+    low: spent + sure * mean - 1.28 * Math.sqrt(sure * variance),
+    high: spent + remaining * mean + 1.28 * Math.sqrt(remaining * variance),
+  };
+}
+
 /** The origin's: spent + r·e, where earlier runs' whole length counts as still to come. */
 function originForecast({ outlook }: Run, { calls, spent, mean }: Moment): number | undefined {
   if (calls < 3) return undefined;
@@ -157,10 +170,11 @@ function originForecast({ outlook }: Run, { calls, spent, mean }: Moment): numbe
 
 type Caller = (run: Run, moment: Moment) => boolean;
 
-const callers: Readonly<Record<"breach" | "low" | "expected" | "origin", Caller>> = {
+const callers: Readonly<Record<"breach" | "low" | "expected" | "origin" | "plain", Caller>> = {
   breach: (run, { spent }) => spent >= run.budget,
   low: (run, moment) => moment.spent >= run.budget || (forecast(run, moment)?.low ?? 0) > run.budget,
   expected: (run, moment) => moment.spent >= run.budget || (forecast(run, moment)?.expected ?? 0) > run.budget,
+  plain: (run, moment) => moment.spent >= run.budget || (moment.calls >= 3 && plainBand(run, moment).low > run.budget),
   origin: (run, moment) => moment.spent > run.budget || (originForecast(run, moment) ?? 0) > run.budget,
 };
 
@@ -202,23 +216,29 @@ function falseStops(runs: readonly Run[], interveneOn: "breach" | "low" | "expec
   };
 }
 
-function falseStopsOfOrigin(runs: readonly Run[]): Result {
+function falseStopsOf(caller: "origin" | "plain", runs: readonly Run[]): Result {
+  const name = caller === "origin" ? "the origin" : "the low end of the plain band ∓ 1.28 √(r·v)";
+  const share = round(falseShare(runs, callers[caller]));
   return {
-    bench: "projection: runs within budget that the origin would stop",
-    median: round(falseShare(runs, callers.origin)),
+    bench: `projection: runs within budget that ${name} would stop`,
+    median: share,
     unit: "%",
     runs: runs.length,
   };
 }
 
 /** How often the band holds what the run costs in the end, from call 5 on. */
-function coverage(name: string, runs: readonly Run[]): Result {
+function coverage(
+  name: string,
+  runs: readonly Run[],
+  bandOf: typeof plainBand = (run, at) => forecast(run, at)!,
+): Result {
   let [inside, below, above, all] = [0, 0, 0, 0];
   for (const run of runs) {
     const final = sum(run.costs);
     for (const moment of moments(run)) {
       if (moment.calls < 5 || moment.calls === run.costs.length) continue;
-      const band = forecast(run, moment)!;
+      const band = bandOf(run, moment);
       all++;
       if (final < band.low) below++;
       else if (final > band.high) above++;
