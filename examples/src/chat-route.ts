@@ -30,7 +30,7 @@ app.post("/chat", async (c) => {
     const stream = await withLabels({ user_id }, () => openai.chat.completions.create(call));
     return streamText(c, async (out) => {
       out.onAbort(() => stream.controller.abort()); // the user left: so do we, and pay for what came
-      for await (const chunk of stream) await out.write(chunk.choices[0]!.delta.content ?? "");
+      for await (const chunk of stream) await out.write(chunk.choices[0]?.delta.content ?? "");
     });
   } catch (error) {
     const blocked = PolicyViolationError.find(error);

@@ -36,7 +36,7 @@ const policy = new PolicyEngine({
   store: "memory",
 });
 // Who is calling stands in each request. Take it from your session, not from what a browser sent.
-const fetch = governFetch(policy, { labels: ({ body }) => ({ user_id: body["user"] as string }) });
+const fetch = governFetch(policy, { labels: ({ body }) => ({ user_id: (body["user"] as string) ?? "nobody" }) });
 const openai = new OpenAI({ fetch });
 
 for (const user of ["ada", "bob"]) {

@@ -69,14 +69,7 @@ for (const part of ["src", "test", "package.json", "README.md"])
   cpSync(join(own, part), join(folder, "packages/langchain", part), { recursive: true });
 mkdirSync(join(folder, "node_modules/@driftlock"), { recursive: true });
 symlinkSync(join(folder, "packages/langchain"), join(folder, "node_modules/@driftlock/langchain"));
-for (const other of [
-  "@driftlock/core",
-  "@driftlock/missions",
-  "@driftlock/openai-server",
-  "@driftlock/redis-server",
-  "keyv",
-  "vitest",
-])
+for (const other of ["@driftlock/core", "@driftlock/missions", "@driftlock/openai-server", "keyv", "vitest"])
   symlinkSync(realpathSync(join(own, "node_modules", other)), join(folder, "node_modules", other));
 const conditions = ["@driftlock/source", "module", "node", "development|production"];
 const config = {

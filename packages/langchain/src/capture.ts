@@ -196,10 +196,19 @@ async function failed(auth: Authorization, error: unknown): Promise<void> {
  * Throws unless the request is the one that was granted. A model that tells nothing (a fake) was named by the application: it is
  * taken at its word.
  */
-export function assertGranted({ request }: Authorization, { model, maxOutputTokens, isSilent }: ToldRequest): void {
+export function assertGranted(
+  { request }: Authorization,
+  { model, maxOutputTokens, choices = 1, isSilent }: ToldRequest,
+): void {
   if (model !== undefined && model.toLowerCase() !== request.model.toLowerCase()) {
     const problem = `the policy let ${request.model} go, and the request would go to another model; it was not sent`;
     throw new ConfigError({ field: "model", value: model, problem });
+  }
+  const { n } = (request.params ?? {}) as { n?: unknown };
+  const counted = typeof n === "number" ? n : 1;
+  if (choices > counted) {
+    const problem = `the policy let a call of ${counted} answers go, and the request would ask for more; it was not sent`;
+    throw new ConfigError({ field: "n", value: choices, problem });
   }
   const granted = request.maxOutputTokens;
   if (granted === undefined || isSilent || (maxOutputTokens !== undefined && maxOutputTokens <= granted)) return;

@@ -11,6 +11,7 @@ import { Embeddings, type EmbeddingsInterface } from "@langchain/core/embeddings
 import { AsyncCaller } from "@langchain/core/utils/async_caller";
 import { checkModelName, checkPolicy } from "./check.js";
 import { Labeller, type LabelOptions } from "./labels.js";
+import { telling } from "./refusals.js";
 
 /** Options of `governEmbeddings`. */
 export interface GovernEmbeddingsOptions extends Omit<LabelOptions, "labelsFrom" | "trustedLabels"> {
@@ -110,14 +111,15 @@ class GovernedEmbeddings extends Embeddings {
   }
 
   async #attempt<T>(texts: readonly string[], send: (embeddings: Described) => Promise<T>): Promise<T> {
-    const auth = await this.#policy.authorize({
+    const request = {
       model: this.#model,
       inputTokens: texts.reduce((sum, text) => sum + Buffer.byteLength(text) + MARKS, 0),
       maxOutputTokens: 0,
       amendable: false,
       ...(this.#provider !== undefined && { provider: this.#provider }),
       labels: this.#labeller.labelsOf(),
-    });
+    };
+    const auth = await telling(this.#policy.authorize(request));
     let usage: UsageReport | undefined;
     const inner = once(this.#inner, (answer) => (usage = usageFromOpenAI(answer)));
     try {

@@ -27,8 +27,12 @@ export async function telling<T>(asked: Promise<T>): Promise<T> {
     const refusal = PolicyViolationError.find(error);
     if (refusal === undefined) throw error;
     markFinal(refusal);
-    // LangChain's `withRetry` waits for as long as it says, were it until the month turns; `resetsAt` tells it all the same.
-    if ((refusal.retryAfterMs ?? 0) > MAX_WAIT_MS) Reflect.deleteProperty(refusal, "retryAfterMs");
+    // LangChain's `withRetry` waits for as long as it says, were it until the month turns. The refusal's message tells it
+    // all the same, and the status for the application's own response stays.
+    if ((refusal.retryAfterMs ?? 0) > MAX_WAIT_MS) {
+      Object.defineProperty(refusal, "httpStatus", { value: refusal.httpStatus, configurable: true });
+      Reflect.deleteProperty(refusal, "retryAfterMs");
+    }
     listeners.getStore()?.(refusal);
     throw error;
   }

@@ -1,4 +1,4 @@
-import type { Authorization, PolicyEngine } from "@driftlock/core";
+import { DuplicateCallError, type Authorization, type PolicyEngine } from "@driftlock/core";
 import { Group, type Admitted } from "./starts.js";
 
 /** One model call of LangChain, from its start to its end. */
@@ -30,11 +30,21 @@ export class Runs {
    */
   readonly #gone = new FinalizationRegistry<string>((id) => this.#open.get(id)?.admitted?.auth.lapse());
 
-  /** Begins a run; `undefined` when it has begun already. */
+  /**
+   * Begins a run; `undefined` when it is told twice.
+   * @throws DuplicateCallError when another call that is still open was given the same id.
+   */
   open(id: string, shared: object | undefined, metadata: object | undefined): Run | undefined {
-    if (this.#open.has(id)) return undefined;
     this.#forgetClosed();
-    const run = { id, group: Group.of(shared) };
+    const known = this.#open.get(id);
+    const group = Group.of(shared);
+    if (known !== undefined) {
+      if (shared === undefined || known.group === group) return undefined;
+      // What cannot be given back now falls to its lease.
+      group.refuse().catch(() => {});
+      throw new DuplicateCallError(id);
+    }
+    const run = { id, group };
     this.#open.set(id, run);
     if (metadata !== undefined) this.#gone.register(metadata, id, run);
     return run;

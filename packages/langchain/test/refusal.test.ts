@@ -167,10 +167,9 @@ describe("a handler that is bypassed or attached twice", () => {
 
   it("ignores a second start of the same run, as older cores deliver it", async () => {
     const { handler, policy } = await setUp({ rules: [new MonthlyBudgetRule({ maxUsd: 1 })] });
-    const start = () =>
-      handler.handleChatModelStart({} as never, [[]], "run", undefined, {
-        invocation_params: { model: "gpt-4o", max_tokens: 100 },
-      });
+    // The very same object: they tell one call to a list of handlers that has ours twice.
+    const params = { invocation_params: { model: "gpt-4o", max_tokens: 100 } };
+    const start = () => handler.handleChatModelStart({} as never, [[]], "run", undefined, params);
     await Promise.all([start(), start()]);
     expect(await spend(policy)).toEqual({ settled: 0, held: 0.1 });
     await handler.handleLLMEnd({ generations: [] }, "run");
@@ -200,4 +199,13 @@ describe("a handler that is bypassed or attached twice", () => {
     expect(server.requests).toHaveLength(1);
     expect(receipts).toEqual([]);
   });
+});
+
+it("of two calls that are given one run id at once the second is not sent", async () => {
+  const { chat, policy, server } = await setUp({ rules: [new MonthlyBudgetRule({ maxUsd: 1 })] });
+  const runId = crypto.randomUUID();
+  const ends = await Promise.allSettled(["a", "b"].map((text) => chat().invoke(text, { runId })));
+  expect(ends).toMatchObject([{ status: "fulfilled" }, { reason: { name: "DuplicateCallError" } }]);
+  expect(server.requests).toHaveLength(1);
+  expect(await spend(policy)).toEqual({ settled: 0.1, held: 0 });
 });

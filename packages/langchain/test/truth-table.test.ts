@@ -1,6 +1,6 @@
 import { MonthlyBudgetRule, type Price } from "@driftlock/core";
 import { govern } from "@driftlock/langchain";
-import type { BillEntry, Reply } from "@driftlock/openai-server";
+import type { BillEntry, OpenAIServer, Reply } from "@driftlock/openai-server";
 import { BaseLanguageModel } from "@langchain/core/language_models/base";
 import { tool } from "@langchain/core/tools";
 import type { ChatOpenAI, ChatOpenAIFields } from "@langchain/openai";
@@ -14,7 +14,7 @@ const prices = { overrides: { "gpt-4o": price, o3: price } };
 
 interface Row {
   readonly replies: Reply | readonly Reply[];
-  readonly call: (model: ChatOpenAI, abort: AbortController) => Promise<unknown>;
+  readonly call: (model: ChatOpenAI, abort: AbortController, server: OpenAIServer) => Promise<unknown>;
   readonly fields?: ChatOpenAIFields;
   /** What is settled: exactly the bill, or an estimate at or above it. */
   readonly settled: "equal" | "covers";
@@ -55,10 +55,9 @@ const rows: Readonly<Record<string, Row>> = {
   "answer cut by the network": { replies: { cutAfterChunks: 0 }, call: invoke, settled: "covers" },
   aborted: {
     replies: { hang: true },
-    call: async (model, abort) => {
+    call: async (model, abort, server) => {
       const asked = model.invoke("How are you?", { signal: abort.signal });
-      setTimeout(() => abort.abort(), 30);
-      await asked;
+      await Promise.all([asked, server.arrived(1).then(() => abort.abort())]);
     },
     settled: "covers",
   },
@@ -148,7 +147,7 @@ describe.each(["handler", "govern"] as const)("the provider's bill against the l
     let calls = 0;
     policy.on("call-reserved", () => void calls++);
     const abort = new AbortController();
-    await call(model, abort).catch(() => undefined);
+    await call(model, abort, server).catch(() => undefined);
     await server.idle();
     expect(server.bill.length).toBeGreaterThan(0);
     // What a callback handler is not told of ends with the lease.

@@ -20,15 +20,28 @@ export interface Live {
   readonly parent: Live | undefined;
   /** How many blocks of this process are in it. */
   users: number;
+  /** How many of them leave it when it ends. */
+  owners: number;
   /** Stops keeping its slice. */
   stop: (() => void) | undefined;
   ending: Promise<void> | undefined;
+  /** Its end found it paused: after a raise it goes on, and can end again. */
+  isLeftPaused: boolean;
+}
+
+/** Journals kept of missions that this process has left. */
+const MAX_LEFT = 64;
+
+function journalKey({ id, state }: Life): string {
+  return `${id} ${state.terms.startedAt}`;
 }
 
 /** The missions this process works with, each once, however many blocks of it are in them. */
 export class Fleet {
   readonly #extension: PolicyExtension;
   readonly #live = new Map<string, Live>();
+  /** Of missions this process has left: a step of an agent may be an `attach`. */
+  readonly #left = new Map<string, Journal>();
 
   constructor(extension: PolicyExtension) {
     this.#extension = extension;
@@ -62,7 +75,7 @@ export class Fleet {
   make(id: string, raw: AccountState, parent: Live | undefined, isLocal: boolean, hooks: MissionHooks): Live {
     const extension = this.#extension;
     const life = new Life(id, extension, raw, parent?.life, isLocal);
-    const journal = new Journal(extension, id);
+    const journal = this.#left.get(journalKey(life)) ?? new Journal(extension, id);
     const { callback, onWarning } = hooks;
     const watch = new Watch(life, {
       warn: () => {
@@ -82,7 +95,19 @@ export class Fleet {
     });
     const rules = [...(parent?.rules ?? []), new MissionRule(life, watch, journal)];
     const handle = new MissionHandle(life, { rules, end: (status) => this.end(live, status) });
-    const live: Live = { life, watch, journal, handle, rules, parent, users: 0, stop: undefined, ending: undefined };
+    const live: Live = {
+      life,
+      watch,
+      journal,
+      handle,
+      rules,
+      parent,
+      users: 0,
+      owners: 0,
+      stop: undefined,
+      ending: undefined,
+      isLeftPaused: false,
+    };
     return live;
   }
 
@@ -90,19 +115,29 @@ export class Fleet {
   enter(live: Live): Live {
     const entered = this.#live.get(live.life.id) ?? live;
     this.#live.set(entered.life.id, entered);
-    entered.users++;
+    if (entered.users++ === 0) entered.journal.resume();
     if (entered.parent !== undefined) this.enter(entered.parent);
     return entered;
   }
 
   async leave(live: Live): Promise<void> {
-    if (live.users > 0 && --live.users === 0) {
-      live.stop?.();
-      live.stop = undefined;
-      this.#live.delete(live.life.id);
-      await live.journal.stop();
+    const entered = this.#live.get(live.life.id);
+    if (entered === undefined) return;
+    if (--entered.users === 0) {
+      entered.stop?.();
+      entered.stop = undefined;
+      this.#live.delete(entered.life.id);
+      this.#remember(entered);
+      await entered.journal.stop();
     }
-    if (live.parent !== undefined) await this.leave(live.parent);
+    if (entered.parent !== undefined) await this.leave(entered.parent);
+  }
+
+  #remember({ life, journal }: Live): void {
+    const key = journalKey(life);
+    this.#left.delete(key);
+    this.#left.set(key, journal);
+    if (this.#left.size > MAX_LEFT) this.#left.delete(this.#left.keys().next().value!);
   }
 
   /** Keeps the mission's slice; where it was lost with the process that had it, what is left of it is set aside anew. */
@@ -124,8 +159,27 @@ export class Fleet {
     live.stop = keepSlice(extension, kept);
   }
 
-  end(live: Live, status: "completed" | "failed"): Promise<void> {
-    return (live.ending ??= this.#ended(live, status));
+  /** Enters a mission until its end. */
+  own(live: Live): Live {
+    const entered = this.enter(live);
+    entered.owners++;
+    return entered;
+  }
+
+  async end(live: Live, status: "completed" | "failed"): Promise<void> {
+    if (live.isLeftPaused && !live.life.state.isPaused) {
+      live.isLeftPaused = false;
+      live.ending = undefined;
+    }
+    await (live.ending ??= this.#ended(live, status));
+    await this.#disown(live);
+  }
+
+  async #disown(live: Live): Promise<void> {
+    while (live.owners > 0) {
+      live.owners--;
+      await this.leave(live);
+    }
   }
 
   /** What the store refuses now it is given until it takes it: a run's answer does not wait for that. */
@@ -148,10 +202,11 @@ export class Fleet {
       }
       rememberRun(extension, terms.name, life.id, life.readings.calls);
     }
+    live.isLeftPaused = isPaused;
     live.stop?.();
     live.stop = undefined;
     if (slice !== undefined) await this.#giveBack(live, slice);
-    await this.leave(live);
+    await this.#disown(live);
     const { spentUsd, budgetUsd, callCount } = life.refused("block", "");
     const missionId = life.id;
     extension.emit("mission-ended", () => ({

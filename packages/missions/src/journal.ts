@@ -118,6 +118,11 @@ export class Journal {
     }
   }
 
+  /** The process works with the mission again: its part goes on, so that a mission has no more parts than processes. */
+  resume(): void {
+    this.#isStopped = false;
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancel?.();

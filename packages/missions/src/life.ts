@@ -12,7 +12,7 @@ import type { Refused, RefusalAction } from "./errors.js";
 import { proceed } from "./maybe.js";
 import { toUsd } from "./nano.js";
 import { project, type Observed, type Projection } from "./projection.js";
-import { stateFrom, type MissionState } from "./state.js";
+import { notes, stateFrom, type MissionState } from "./state.js";
 
 /** What the meters of a mission show, in USD. */
 export type Readings = { -readonly [Key in keyof Observed]: Observed[Key] } & { direct: number; tokens: number };
@@ -73,6 +73,8 @@ export class Life {
   take(raw: AccountState): void {
     if (raw.version <= this.#state.version && raw.notes === this.#raw.notes) return;
     const state = this.#read(raw);
+    // Another ledger may know another mission by this id: its money is not this one's.
+    if (raw.notes[notes.terms] !== this.#raw.notes[notes.terms]) throw this.#foreign();
     if (state.version < this.#state.version) return;
     this.#raw = raw;
     this.#state = state;
@@ -176,7 +178,11 @@ export class Life {
   #read(raw: AccountState): MissionState {
     const state = stateFrom(raw);
     if (state !== undefined) return state;
-    throw new Error(`the mission ${this.id} is not in this policy's ledger; a mission covers calls of one store`);
+    throw this.#foreign();
+  }
+
+  #foreign(): Error {
+    return new Error(`the mission ${this.id} is not in this policy's ledger; a mission covers calls of one store`);
   }
 
   /** The claims depend on the state alone: they are made when it changes, not at every call. */

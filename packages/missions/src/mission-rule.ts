@@ -16,7 +16,6 @@ import { MissionBudgetExceededError, type RefusalAction } from "./errors.js";
 import type { Judged } from "./interventions/intervention.js";
 import type { Journal } from "./journal.js";
 import type { Life } from "./life.js";
-import { proceed } from "./maybe.js";
 import { toNano } from "./nano.js";
 import { steps, type Watch } from "./watch.js";
 
@@ -80,7 +79,10 @@ export class MissionRule implements Rule {
     const watch = this.#watch;
     const pass = life.passOf(context.mission?.id === life.id);
     const { state } = life;
-    if (watch.isBusy) return this.#refuse("callback", "its intervention is on its way").waiting(() => watch.finish());
+    if (watch.isBusy) {
+      const busy = this.#refuse("callback", "its intervention is on its way");
+      return busy.claim(...pass.claims).waiting(() => watch.finish());
+    }
     const { maxDurationMs = Infinity, startedAt, onExceed } = state.terms;
     const isOver = context.now - startedAt >= maxDurationMs;
     if (!isOver && !state.isKilled && !state.isPaused && state.wrapUp === undefined && state.rung === 0) return pass;
@@ -92,7 +94,7 @@ export class MissionRule implements Rule {
       claims,
       isFresh,
       refuse: (action, reason) => this.#refuse(action, reason).claim(...claims),
-      again: () => proceed(life.refresh(), () => this.#judge(context, true)),
+      again: () => this.#again(context),
       changed: (signal) => life.changed(signal),
     };
     if (isOver && !state.isKilled) {
@@ -105,6 +107,18 @@ export class MissionRule implements Rule {
       if (decision !== undefined) return decision;
     }
     return pass;
+  }
+
+  /** By the state as it is now. Without the store what was known stands, and what is only counted is still counted. */
+  #again(context: Context): Maybe<RuleDecision> {
+    const judge = () => this.#judge(context, true);
+    let read: Maybe<unknown>;
+    try {
+      read = this.life.refresh();
+    } catch {
+      return judge();
+    }
+    return read instanceof Promise ? read.then(judge, judge) : judge();
   }
 
   #refuse(action: RefusalAction, reason: string): RuleDecision {

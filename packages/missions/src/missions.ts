@@ -1,4 +1,5 @@
-import { withAmbient, type Hold, type PolicyEngine, type PolicyExtension } from "@driftlock/core";
+import { withAmbient, type Hold, type Labels, type PolicyEngine, type PolicyExtension } from "@driftlock/core";
+import { MISSION_LABEL } from "./accounts.js";
 import { Catalogue } from "./catalogue.js";
 import { Fleet, type Live } from "./fleet.js";
 import { pastOf } from "./history.js";
@@ -8,6 +9,7 @@ import { toUsd } from "./nano.js";
 import {
   checkHooks,
   fail,
+  oneOf,
   readObject,
   readOptions,
   termsOf,
@@ -90,8 +92,10 @@ export class Missions {
     options: AttachOptions = {},
   ): Promise<Streamed<T>> {
     checkRun(run);
-    const { end = false, ...hooks } = readObject("attach", options) as AttachOptions;
+    const { end = false, callback, onWarning, ...others } = readObject("attach", options) as AttachOptions;
+    const hooks = { callback, onWarning };
     if (typeof end !== "boolean") fail("attach.end", end, "must be true or false");
+    for (const [key, value] of Object.entries(others)) fail(`attach.${key}`, value, "is no option of attach");
     const live = this.#fleet.enter(await this.#fleet.known(id, hooks));
     try {
       checkHooks(hooks, live.users > 1 ? undefined : live.life.state.terms.onExceed);
@@ -101,7 +105,10 @@ export class Missions {
       await this.#fleet.leave(live);
       throw error;
     }
-    return this.#within(live, run, (status) => (end ? this.#fleet.end(live, status) : this.#fleet.leave(live)));
+    return this.#within(live, run, async (status) => {
+      if (end) await this.#fleet.end(live, status);
+      await this.#fleet.leave(live);
+    });
   }
 
   /** A mission by its id, to look at it; undefined when there is none. */
@@ -116,6 +123,7 @@ export class Missions {
   async list(options: { limit?: number; status?: MissionStatus } = {}): Promise<readonly MissionRow[]> {
     const { limit = 20, status } = readObject("list", options) as { limit?: number; status?: MissionStatus };
     if (!Number.isInteger(limit) || limit < 0) fail("list.limit", limit, "must be a whole number");
+    oneOf("list.status", status, "running", "completed", "degraded", "paused", "killed", "failed");
     const rows: MissionRow[] = [];
     const seen = new Set<string>();
     for await (const id of this.#catalogue.ids()) {
@@ -176,8 +184,7 @@ export class Missions {
   async #start(given: MissionOptions): Promise<Live> {
     const options = readOptions(given);
     const { missionId: id = crypto.randomUUID(), name, slice: sliceOption, expectedCalls, labels = {} } = options;
-    // Throws for labels that cannot be used, before anything is written.
-    withAmbient({ labels }, () => undefined);
+    checkLabels(undefined, labels, id);
     const extension = this.#extension;
     // Before anything is set aside for it. Two that begin one id at once are told apart when it is written.
     if (options.missionId !== undefined && (await this.#fleet.load(id, options)) !== undefined)
@@ -185,6 +192,7 @@ export class Missions {
     const parent = await this.#fleet.around();
     if (sliceOption !== undefined && parent === undefined)
       fail("slice", sliceOption, "needs a mission around it to be taken from");
+    checkLabels(parent, labels, id);
     const past = expectedCalls === undefined ? await pastOf(extension, name) : undefined;
     const startedAt = extension.clock.now();
     const terms = termsOf(options, { startedAt, labels: { ...labels }, parent: parent?.life.id, past });
@@ -203,7 +211,7 @@ export class Missions {
       if (slice !== undefined) await extension.ask("release", (ledger) => ledger.release(slice));
       return this.#again(id, options);
     }
-    const live = this.#fleet.enter(this.#fleet.make(id, state, parent, !(asked instanceof Promise), options));
+    const live = this.#fleet.own(this.#fleet.make(id, state, parent, !(asked instanceof Promise), options));
     const { budgetUsd } = options;
     extension.emit("mission-started", () => ({ missionId: id, name, budgetUsd, parent: parent?.life.id ?? null }));
     await this.#fleet.keep(live);
@@ -214,7 +222,7 @@ export class Missions {
   async #again(id: string, options: MissionOptions): Promise<Live> {
     if (options.ifExists !== "attach")
       fail("missionId", id, 'is a mission already; take another id, or ifExists: "attach" to continue it');
-    const live = this.#fleet.enter(await this.#fleet.known(id, options));
+    const live = this.#fleet.own(await this.#fleet.known(id, options));
     await this.#fleet.keep(live);
     await live.watch.check();
     return live;
@@ -252,6 +260,11 @@ export class Missions {
     await end("completed");
     return answer as Streamed<T>;
   }
+}
+
+/** Throws for labels that a block of the mission cannot have, before anything is written. */
+function checkLabels(parent: Live | undefined, labels: Labels, id: string): void {
+  withAmbient({ labels: { ...parent?.handle.ambient.labels, ...labels, [MISSION_LABEL]: id } }, () => undefined);
 }
 
 function checkRun(run: unknown): void {

@@ -53,6 +53,8 @@ const MAX_USD = 9_000_000;
 const MAX_NAME = 128;
 const MAX_COUNT = 1_000_000_000_000;
 const YEAR_MS = 366 * 86_400_000;
+/** What a timer can wait. */
+const TIMER_MS = 2 ** 31 - 1;
 
 const known: ReadonlySet<string> = new Set<keyof MissionOptions>([
   "name",
@@ -94,7 +96,7 @@ export function readOptions(given: unknown): MissionOptions {
   optional("warningThreshold", options.warningThreshold, 0, 1, "shares of the budget");
   optional("maxRaiseUsd", options.maxRaiseUsd, 0, MAX_USD, "USD");
   optional("maxDurationMs", options.maxDurationMs, 1, YEAR_MS, "ms");
-  optional("callbackTimeoutMs", options.callbackTimeoutMs, 1, YEAR_MS, "ms");
+  optional("callbackTimeoutMs", options.callbackTimeoutMs, 1, TIMER_MS, "ms");
   for (const field of ["expectedCalls", "maxCalls", "maxTokens"] as const) {
     optional(field, options[field], field === "expectedCalls" ? 1 : 0, MAX_COUNT, "them", Number.isInteger);
   }
@@ -195,7 +197,7 @@ function optional(
   fail(field, value, `must be a number from ${least} to ${most} of ${unit}`);
 }
 
-function oneOf(field: string, value: unknown, ...words: readonly string[]): void {
+export function oneOf(field: string, value: unknown, ...words: readonly string[]): void {
   if (value === undefined || words.includes(value as string)) return;
   fail(field, value, `must be one of ${words.map((word) => JSON.stringify(word)).join(", ")}`);
 }

@@ -31,17 +31,21 @@ export function readRaise(given: unknown): Required<RaiseOptions> {
 export async function raise(life: Life, watch: Watch, given: Required<RaiseOptions>): Promise<void> {
   const { addUsd, by, approvalId, reason } = given;
   if (life.state.isKilled) fail("missionId", life.id, "was killed, and stays so: a raise cannot bring it back");
-  const claimed = await claim(life, toNano(addUsd), approvalId);
+  if (life.state.interventions.some((done) => done.approvalId === approvalId)) return;
+  const nano = toNano(addUsd);
+  if (life.state.budget + nano > toNano(MAX_USD))
+    fail("raise.addUsd", addUsd, `takes the budget beyond ${MAX_USD} USD`);
+  const claimed = await claim(life, nano, approvalId);
   const intervention = watch.interventionOf("raise", { kind: "operator", reason, by }, { addUsd, approvalId });
   const added = interventionNotes(life.raw, intervention);
   // Whoever is told the approval again finds it made: only the pause it was given for ends by it.
-  const patch = { addLimit: toNano(addUsd), by, reason, notes: { ...added, [notes.paused]: null } };
+  const patch = { addLimit: nano, by, reason, notes: { ...added, [notes.paused]: null } };
   const isMade = await life.amend(patch, `raise ${approvalId}`);
   if (isMade) life.extension.emit("mission-intervened", () => intervention);
   if (claimed === undefined) return;
-  // An approval told again long after its claim was forgotten has claimed anew, for nothing.
-  const actual = { usd: toNano(addUsd), tokens: 0, known: false };
-  await life.extension.ask("settle", (ledger) => (isMade ? ledger.settle(claimed, actual) : ledger.release(claimed)));
+  // Also when another process made it meanwhile: that one saw this claim, and made none of its own.
+  const actual = { usd: nano, tokens: 0, known: false };
+  await life.extension.ask("settle", (ledger) => ledger.settle(claimed, actual));
 }
 
 /**
@@ -55,7 +59,8 @@ async function claim({ id, state, extension }: Life, nano: number, approvalId: s
   const claims = [{ meter, limit: maxRaise, fixed: nano, perToken: 0, scale: 1 }];
   const lease = { ms: extension.leaseMs, onExpiry: "charge" } as const;
   const request = {
-    id: `raise ${id} ${approvalId}`,
+    // No call's id and no other approval's; the same approval with another amount is another claim.
+    id: ` raise ${JSON.stringify([id, approvalId, nano])}`,
     claims,
     floor: 0,
     want: 0,

@@ -1,6 +1,6 @@
 import type { Context, Maybe, Reading, Receipt, RuleDecision, Shortfall, Used } from "@driftlock/core";
 import type { Answer } from "./interventions/callback.js";
-import { isAsking } from "./interventions/callback.js";
+import { askers, isAsking } from "./interventions/callback.js";
 import { downgrade } from "./interventions/downgrade.js";
 import type { InterventionStep } from "./interventions/intervention.js";
 import { kill } from "./interventions/kill.js";
@@ -40,6 +40,8 @@ interface Due {
   readonly action: OnExceed;
   readonly cause: Cause;
   work: Promise<unknown> | undefined;
+  /** The missions in whose callbacks it was begun. */
+  askers: ReadonlySet<string>;
 }
 
 /** Looks at a mission after every close and decides what is to be done. It acts by changing the state in the ledger. */
@@ -54,9 +56,9 @@ export class Watch {
     this.#owner = owner;
   }
 
-  /** Something is being done that later calls have to wait for; not those of the callback that is being asked. */
+  /** Something is being done that this call has to wait for. */
   get isBusy(): boolean {
-    return this.#due !== undefined && !isAsking(this.life.id);
+    return this.#due !== undefined && this.#mayWaitFor(this.#due);
   }
 
   closed(context: Context, receipt: Receipt, readings: readonly Reading[], { released }: Used): void {
@@ -86,7 +88,7 @@ export class Watch {
   shortfall({ claim, limit, settled }: Shortfall, block: () => RuleDecision): RuleDecision | undefined {
     const { life } = this;
     if (isAsking(life.id)) return undefined;
-    if (this.#due !== undefined) return block().waiting(() => this.finish());
+    if (this.#due !== undefined) return this.isBusy ? block().waiting(() => this.finish()) : undefined;
     if (!this.#isArmed()) return undefined;
     const { onExceed } = life.state.terms;
     if (claim.measure !== "usd") {
@@ -190,14 +192,24 @@ export class Watch {
     return continued === `${kind} ${limit}` || (kind === "forecast" && continued === `breach ${limit}`);
   }
 
+  /**
+   * Not for the callback the call is part of. Nor, inside another mission's callback, for a callback that was asked beside it: its
+   * own calls may be waiting for this one.
+   */
+  #mayWaitFor(due: Due): boolean {
+    if (isAsking(this.life.id)) return false;
+    return due.action !== "callback" || [...askers()].every((id) => due.askers.has(id));
+  }
+
   #begin(action: OnExceed, cause: Cause): Promise<unknown> {
-    this.#due ??= { action, cause, work: undefined };
+    this.#due ??= { action, cause, work: undefined, askers: askers() };
     return this.#work(this.#due);
   }
 
   /** At most one at a time. What fails stays due: the next call tries it again before it goes. */
   #work(due: Due): Promise<unknown> {
     if (due.work !== undefined) return due.work;
+    due.askers = askers();
     const clear = () => {
       if (this.#due === due) this.#due = undefined;
     };
@@ -230,8 +242,9 @@ export class Watch {
   }
 
   #continue({ kind }: Cause): Maybe<unknown> {
-    const continued = `${kind} ${this.life.state.limit}`;
-    return this.life.amend({ notes: { [notes.continued]: continued } }, `continue ${continued}`);
+    if (this.#isContinued(kind)) return undefined;
+    // Not once for all: an answer of another process may have taken its place.
+    return this.life.amend({ notes: { [notes.continued]: `${kind} ${this.life.state.limit}` } });
   }
 
   #wrapped(): void {

@@ -1,7 +1,23 @@
 import { describe, expect, it } from "vitest";
-import { ConfigError, TagBasedModelDowngradeRule } from "@driftlock/core";
+import { ConfigError, MemoryLedger, TagBasedModelDowngradeRule } from "@driftlock/core";
+import { ManualClock } from "@driftlock/core/testing";
 import { MissionBudgetExceededError, type CallbackAnswer, type Mission } from "../src/index.js";
 import { bench, call, callUntilRefused, optionsOf, refusalOf, settleDown } from "./kit.js";
+
+/** A ledger with somebody between it and those who ask. */
+function interposed(
+  ledger: MemoryLedger,
+  between: (operation: string, answer: () => unknown) => unknown,
+): MemoryLedger {
+  return new Proxy(ledger, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key);
+      if (typeof value !== "function") return value;
+      return (...given: readonly unknown[]) =>
+        between(String(key), () => Reflect.apply(value, target, given) as unknown);
+    },
+  });
+}
 
 describe("downgrade", () => {
   const degrading = (more = {}) => optionsOf({ onExceed: "downgrade", downgradeTo: "c3", ...more });
@@ -132,6 +148,43 @@ describe("pause", () => {
     }
   });
 
+  it("refuses, and counts what is only counted, also when the store cannot say whether it was raised", async () => {
+    for (const mode of ["enforce", "shadow"] as const) {
+      const clock = new ManualClock();
+      let isDown = false;
+      const memory = new MemoryLedger({ clock });
+      const store = interposed(memory, (operation, answer) => {
+        if (isDown && operation === "amend") throw new Error("down");
+        return answer();
+      });
+      const { missions, policy } = bench({ store, clock, mode });
+      const m = await missions.start(pausing());
+      await m.within(async () => {
+        await call(policy);
+        await call(policy);
+        expect(m.status).toBe("paused");
+        isDown = true;
+        await policy.record({ id: "tool", costUsd: 0.05 });
+        if (mode === "shadow") await call(policy);
+        else expect((await refusalOf(call(policy))).action).toBe("pause");
+        isDown = false;
+      });
+      expect(m.spent).toBe(mode === "shadow" ? 0.35 : 0.25);
+    }
+  });
+
+  it("goes on in the same handle after a raise, and ends with it", async () => {
+    const { missions, policy } = bench();
+    const m = await missions.start(pausing());
+    await m.within(() => callUntilRefused(policy));
+    await m.end();
+    expect(m.status).toBe("paused");
+    await missions.raise("m", { ...raise, addUsd: 0.2 });
+    await m.within(() => call(policy));
+    await m.end();
+    expect(m.status).toBe("completed");
+  });
+
   it("counts an approval once, also in parallel, and never raises beyond maxRaiseUsd", async () => {
     const { missions } = bench();
     const m = await missions.start(pausing({ maxRaiseUsd: 0.25 }));
@@ -145,6 +198,46 @@ describe("pause", () => {
     expect(m.budget).toBe(0.45);
     expect(m.events.map(({ approvalId }) => approvalId)).toEqual(["a1", "a2", "a4"]);
     await m.end();
+  });
+
+  it("bounds the raises of each mission by itself, whatever ids missions, approvals and calls have", async () => {
+    const { missions, policy } = bench();
+    await missions.start(pausing({ missionId: "a", maxRaiseUsd: 5 }));
+    const m = await missions.start(pausing({ missionId: "a b", maxRaiseUsd: 0.5 }));
+    await missions.raise("a", { addUsd: 5, by: "ada", approvalId: "b c" });
+    await call(policy, "c1", { id: "raise a b d" });
+    for (const approvalId of ["c", "d"])
+      await expect(missions.raise("a b", { addUsd: 5, by: "ada", approvalId })).rejects.toThrow(/maxRaiseUsd/);
+    expect(m.budget).toBe(0.2);
+  });
+
+  it("bounds the raises also where two processes are told one approval at once", async () => {
+    const ledger = new MemoryLedger();
+    let open!: () => void;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    // The first process hears late that it has claimed.
+    const late = interposed(ledger, (operation, answer) => {
+      const answered = answer();
+      return operation === "reserve" ? gate.then(() => answered) : answered;
+    });
+    const [first, second] = [bench({ store: late }), bench({ store: ledger })];
+    const m = await second.missions.start(pausing({ maxRaiseUsd: 0.1 }));
+    const raising = first.missions.raise("m", raise);
+    await settleDown();
+    await second.missions.raise("m", raise);
+    open();
+    await raising;
+    expect(m.budget).toBe(0.3);
+    await expect(second.missions.raise("m", { ...raise, approvalId: "a2" })).rejects.toThrow(/maxRaiseUsd of 0.1/);
+    await m.end();
+  });
+
+  it("takes no budget beyond what a budget may be: money stays exact", async () => {
+    const { missions } = bench();
+    const m = await missions.start(pausing({ budgetUsd: 8_999_999 }));
+    await missions.raise("m", { ...raise, addUsd: 1 });
+    await expect(missions.raise("m", { ...raise, addUsd: 1, approvalId: "a2" })).rejects.toThrow(/9000000/);
+    expect(m.budget).toBe(9_000_000);
   });
 });
 
@@ -180,6 +273,17 @@ describe("wrapUp", () => {
       expect(m.wrappingUp).toBe(false);
     });
     expect((await missions.get("m"))!.status).toBe("completed");
+  });
+
+  it("is not used up by spend that is only recorded: the last call still goes", async () => {
+    const { missions, policy } = bench();
+    await missions.run(wrapping(), async (m) => {
+      await callUntilRefused(policy, "c10", 3);
+      await policy.record({ id: "tool", costUsd: 0.05 });
+      expect([m.spent, m.wrappingUp]).toEqual([0.35, true]);
+      await call(policy, "c10");
+      expect(m.wrappingUp).toBe(false);
+    });
   });
 
   it("gives the last call another try when it was never sent", async () => {
@@ -260,6 +364,70 @@ describe("callback", () => {
       expect([sent, m.spent]).toEqual([5, 0.29]);
     });
     expect(asked).toBe(2);
+  });
+
+  it("of nested missions may all make governed calls: none waits for the other's answer", async () => {
+    const { missions, policy } = bench();
+    const answers: string[] = [];
+    const nested = (missionId: string) =>
+      asking(
+        async (m) => {
+          await settleDown();
+          await call(policy, "c1");
+          answers.push(m.id);
+          return "continue";
+        },
+        { missionId, interveneOn: "expected", expectedCalls: 100 },
+      );
+    await missions.run(nested("parent"), () =>
+      missions.run(nested("child"), async (m) => {
+        for (let i = 0; i < 4; i++) await call(policy, "c1");
+        expect(answers.sort()).toEqual(["child", "parent"]);
+        expect(m.status).toBe("running");
+        expect(m.spent).toBe(0.06);
+      }),
+    );
+  });
+
+  it("does not keep spend from being counted while it is asked", async () => {
+    for (const mode of ["enforce", "shadow"] as const) {
+      const { missions, policy } = bench({ mode });
+      let answer!: (answer: CallbackAnswer) => void;
+      const asked = new Promise<CallbackAnswer>((resolve) => (answer = resolve));
+      await missions.run(
+        asking(() => asked, { budgetUsd: 0.2, interveneOn: "breach" }),
+        async (m) => {
+          await call(policy);
+          await call(policy);
+          await policy.record({ id: "tool", costUsd: 0.05 });
+          if (mode === "shadow") await call(policy);
+          expect(m.spent).toBe(mode === "shadow" ? 0.35 : 0.25);
+          answer("continue");
+          await settleDown();
+        },
+      );
+    }
+  });
+
+  it("is asked again, and not for ever, when another process's answer took the place of its own", async () => {
+    const { missions, policy } = bench();
+    let asked = 0;
+    await missions.run(
+      asking(() => (++asked > 5 ? "kill" : "continue"), { budgetUsd: 0.2, interveneOn: "breach" }),
+      async (m) => {
+        expect((await callUntilRefused(policy)).refusal!.action).toBe("block");
+        const { account } = policy.extension.meter({
+          scope: { label: "mission_id", value: m.id },
+          measure: "usd",
+          window: { kind: "lifetime" },
+          limit: "stored",
+        });
+        await policy.extension.ledger.amend(account, { notes: { continued: "forecast 200000000" } });
+        await m.refresh();
+        expect((await refusalOf(call(policy))).action).toBe("block");
+        expect([asked, m.status]).toEqual([2, "running"]);
+      },
+    );
   });
 
   it("that throws, is slow or answers nonsense pauses the mission: nothing breaks, nothing passes", async () => {
@@ -355,6 +523,8 @@ describe("options", () => {
       ["slice.usd", { slice: { usd: 2 } }],
       ["missionId", { missionId: "" }],
       ["callbackTimeoutMs", { callbackTimeoutMs: 0 }],
+      // No timer runs so long: it would ring at once.
+      ["callbackTimeoutMs", { callbackTimeoutMs: 2 ** 31 }],
       ["budget", { budget: 5 }],
     ];
     for (const [field, more] of bad) {
@@ -363,6 +533,24 @@ describe("options", () => {
       expect((failure as ConfigError).field).toBe(field);
     }
     await expect(missions.start({ ...optionsOf(), labels: { a: 1 } } as never)).rejects.toThrow(/labels.a/);
+  });
+
+  it("labels that are too many with those of the mission are refused before it begins", async () => {
+    const { missions } = bench();
+    const labels = (prefix: string, most: number) =>
+      Object.fromEntries(Array.from({ length: most }, (_, i) => [`${prefix}${i}`, "x"]));
+    await expect(missions.start(optionsOf({ labels: labels("a", 32) }))).rejects.toThrow(/32 labels/);
+    await missions.run(optionsOf({ missionId: "parent", labels: labels("a", 20) }), () =>
+      expect(missions.start(optionsOf({ labels: labels("b", 20) }))).rejects.toThrow(/32 labels/),
+    );
+    expect((await missions.list()).map(({ id }) => id)).toEqual(["parent"]);
+  });
+
+  it("of the other calls are checked as well", async () => {
+    const { missions } = bench();
+    await missions.start(optionsOf({ missionId: "m" }));
+    await expect(missions.list({ status: "done" } as never)).rejects.toThrow(/list.status/);
+    await expect(missions.attach("m", () => 0, { ends: true } as never)).rejects.toThrow(/attach.ends/);
   });
 
   it("given as undefined are not given: no guard is disarmed by them", async () => {

@@ -106,6 +106,27 @@ describe("nested missions", () => {
   });
 });
 
+describe("a mission that is ended by a handle that did not begin it", () => {
+  it("leaves the missions around it as they are: their slices are kept", async () => {
+    const { missions, clock } = bench();
+    await missions.run(optionsOf(), (root) =>
+      missions.run(optionsOf({ budgetUsd: 0.5, slice: { usd: 0.5 } }), async () => {
+        const child = await missions.start(optionsOf({ missionId: "child" }));
+        await child.end();
+        await (await missions.get("child"))!.end();
+        await missions.attach("child", (same) => same.end());
+        await missions.attach("child", () => undefined, { end: true });
+        await Promise.all([child.end(), child.end()]);
+        for (let i = 0; i < 5; i++) {
+          clock.advance(30_000);
+          await settleDown();
+        }
+        expect(root.held).toBe(0.5);
+      }),
+    );
+  });
+});
+
 describe("a slice whose process has died", () => {
   it("is set aside anew by the process that continues the mission, as far as it is not spent", async () => {
     const clock = new ManualClock();

@@ -94,6 +94,21 @@ describe("the record of a mission", () => {
     expect([mine.totalCostUsd, mine.unattributedUsd, sumOf(mine.models)]).toEqual([0.2, 0.05, nano(0.15)]);
   });
 
+  it("is one however often a process continues the mission: what it keeps does not grow with that", async () => {
+    const { missions, policy } = bench();
+    await missions.run(optionsOf({ missionId: "m", budgetUsd: 2 }), () => undefined);
+    const size = async () =>
+      JSON.stringify((await policy.extension.ledger.amend("label:mission_journal:m", {})).state.notes).length;
+    const sizes: number[] = [];
+    for (let i = 1; i <= 120; i++) {
+      await missions.attach("m", () => call(policy, "c1"));
+      // As many as the list of the last calls holds.
+      if (i % 60 === 0) sizes.push(await size());
+    }
+    expect(sizes[1]! / sizes[0]!).toBeLessThan(1.1);
+    expect(await missions.stats("m")).toMatchObject({ calls: 120, totalCostUsd: 1.2, unattributedUsd: 0 });
+  });
+
   it("lists missions, the latest first, by status", async () => {
     const { missions, policy, clock } = bench();
     for (let i = 0; i < 250; i++) {

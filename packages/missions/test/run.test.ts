@@ -175,6 +175,18 @@ describe("kill", () => {
 });
 
 describe("a mission of another ledger", () => {
+  it("is told from one of the same id, and its money from that one's", async () => {
+    const [here, there] = [bench(), bench()];
+    const other = await there.missions.start(optionsOf({ missionId: "m", budgetUsd: 100 }));
+    await there.missions.raise("m", { addUsd: 1, by: "ada", approvalId: "a" });
+    await here.missions.run(optionsOf({ missionId: "m", budgetUsd: 0.1 }), async (m) => {
+      await expect(call(there.policy)).rejects.toThrow(/covers calls of one store/);
+      expect([m.budget, other.spent]).toEqual([0.1, 0]);
+      await call(here.policy);
+      expect(m.spent).toBe(0.1);
+    });
+  });
+
   it("refuses calls of a policy it cannot count, rather than letting them pass", async () => {
     const one = bench();
     const other = bench();

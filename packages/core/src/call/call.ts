@@ -28,6 +28,8 @@ export class Call {
   readonly id: string;
   /** The caller chose the id. */
   readonly named: boolean;
+  /** Tells this call from another one with the same chosen id. */
+  readonly attempt?: string;
   readonly request: GovernedRequest;
   readonly model: string;
   readonly labels: Labels;
@@ -46,6 +48,7 @@ export class Call {
     this.ambient = ambient ?? currentAmbient();
     this.named = request.id !== undefined;
     this.id = request.id ?? freshId();
+    if (this.named) this.attempt = freshId();
     this.model = request.operation ?? request.model;
     this.labels = mergeLabels(parts.options.defaultLabels, this.ambient?.labels, request.labels);
     const around = this.ambient?.rules ?? none;

@@ -93,6 +93,7 @@ export class Demand {
       take,
       lease: { ms: options.leaseMs, onExpiry: options.onLeaseExpiry },
       named: call.named,
+      attempt: call.attempt,
       notAfter: clock.now() + options.storeTimeoutMs,
       seen: this.#seen,
       maxAccounts: options.mode === "shadow" ? undefined : options.maxAccounts,

@@ -62,7 +62,9 @@ export async function record(
     call.model,
     () => candidate,
   );
-  const demand = Demand.of(parts, call, candidate, plan.claims, false);
+  // Nothing is under way: a place that a call would take is not taken, and no rule is told that it was.
+  const claims = plan.claims.filter(({ claim }) => claim.measure !== "in-flight");
+  const demand = Demand.of(parts, call, candidate, claims, false);
   const spends = {
     ...demand.reserveRequest(parts, call, candidate, "want"),
     claims: demand.claims.filter(({ meter }) => meter.measure === "usd" || meter.measure === "tokens"),

@@ -12,6 +12,8 @@ export interface Hold {
   readonly expiresAt: number;
   readonly onExpiry: "charge" | "release";
   readonly named?: boolean;
+  /** Whose it is where the caller chose the id: what is closed without the ledger's answer ends no other call of that id. */
+  readonly attempt?: string;
   /** What came out of a slice; absent when nothing did. A close in time puts back what was not used, if the slice is open. */
   readonly drawn?: Drawn;
 }

@@ -15,7 +15,22 @@ export interface ErrorRecord {
 /** Values that may be a caller's own: an error message shows them shortened, a body does not show them. */
 const PRIVATE = new Set(["value"]);
 /** What a record must not set on the error made from it. */
-const RESERVED = new Set(["kinds", "name", "stack", "constructor", "__proto__"]);
+const RESERVED = new Set(["kinds", "name", "stack", "httpStatus", ...Object.getOwnPropertyNames(Object.prototype)]);
+
+/**
+ * What the fields that programs go by must look like. A body is whatever the other side wrote: one that is no error of ours must
+ * not come back as one that breaks whoever reads it.
+ */
+const SHAPES: Readonly<Record<string, ((value: unknown) => boolean) | undefined>> = {
+  message: isText,
+  code: isText,
+  ruleName: isText,
+  status: (value) => Number.isInteger(value) && (value as number) >= 400 && (value as number) < 600,
+  retryAfterMs: (value) => typeof value === "number" && value >= 0,
+  decision: (value) => isFields(value) && value["allow"] === false && isFields(value["metadata"]),
+};
+/** The decision of a violation whose own cannot be carried: whoever looks into it finds nothing, not `undefined`. */
+const UNTOLD = { allow: false, action: "block", metadata: {} };
 
 /** Lets `host` carry `error`. */
 export function carry(host: object, error: Error): void {
@@ -54,6 +69,16 @@ export function readRecord(
   const { kinds } = record as Partial<ErrorRecord>;
   if (!Array.isArray(kinds) || !kinds.every((kind) => typeof kind === "string")) return undefined;
   const fields = Object.entries(record).filter(([name]) => !RESERVED.has(name));
+  if (fields.some(([name, value]) => SHAPES[name]?.(value) === false)) return undefined;
+  if (kinds.includes("PolicyViolationError") && !Object.hasOwn(record, "decision")) fields.push(["decision", UNTOLD]);
   const property = (value: unknown) => ({ value, enumerable: true, configurable: true, writable: true });
   return { kinds, properties: Object.fromEntries(fields.map(([name, value]) => [name, property(value)])) };
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -34,18 +34,25 @@ export abstract class DriftlockError extends Error {
   static find<T>(this: ErrorClass<T>, error: unknown): T | undefined {
     const seen = new Set<unknown>();
     const open: unknown[] = [error];
-    for (let current = open.shift(); current !== undefined || open.length > 0; current = open.shift()) {
+    // A body that a stranger wrote may be large: who wraps us does it in a handful of steps.
+    for (let at = 0; at < open.length && at < MAX_LOOKS; at++) {
+      const current = open[at];
       if (typeof current !== "object" || current === null || seen.has(current)) continue;
       seen.add(current);
       if (kinds(current)?.includes(this.kind)) return current as T;
       const { cause, errors, toolError, error: inner, headers, driftlock } = current as Record<string, unknown>;
       const remade = driftlock === undefined ? undefined : remake(driftlock, this);
       if (remade !== undefined) return remade;
-      open.push(carriedBy(headers), cause, ...(Array.isArray(errors) ? errors : []), toolError, inner);
+      open.push(carriedBy(headers), cause);
+      if (Array.isArray(errors)) for (const one of errors.slice(0, MAX_LOOKS)) open.push(one);
+      open.push(toolError, inner);
     }
     return undefined;
   }
 }
+
+/** So many values are looked at in the search for an error. */
+const MAX_LOOKS = 10_000;
 
 /** An error of this class from its record, as a body carries it from another copy or process. */
 function remake<T>(record: unknown, type: ErrorClass<T>): T | undefined {

@@ -43,7 +43,9 @@ function carriesUsageOnly({ choices, usage }: Json): boolean {
   return Array.isArray(choices) && choices.length === 0 && isJson(usage);
 }
 
-/** Events that say nothing of the answer: a sign of life, an error. */
+/** Events that say nothing of the answer: a sign of life, an error. A chunk that carries choices besides may tell the usage. */
 function isNotice(event: SseEvent): boolean {
-  return typeof event === "object" && (event["type"] === "ping" || event["type"] === "error" || isJson(event["error"]));
+  if (typeof event !== "object") return false;
+  const { type, error, choices } = event;
+  return type === "ping" || type === "error" || (isJson(error) && choices === undefined);
 }

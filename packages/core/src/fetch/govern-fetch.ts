@@ -50,8 +50,10 @@ async function call(options: ResolvedFetchOptions, request: ClientRequest, route
   const { signal } = request;
   let auth: Authorization;
   let body: Json;
+  let rewritable: RequestInit;
   const provider = options.provider ?? providerAt(url);
   try {
+    rewritable = request.rewritable();
     body = await request.json();
     const governed = await governedRequest(options, request, route, body, provider);
     auth = await options.policy.authorize(signal === undefined ? governed : { ...governed, signal });
@@ -65,18 +67,26 @@ async function call(options: ResolvedFetchOptions, request: ClientRequest, route
     provider === undefined ? familyOf(model) === "openai" : provider === "openai" || provider === "azure";
   // OpenRouter tells the usage of every stream, asked or not.
   const asksUsage = options.streamUsage && provider !== "openrouter" && protocol.hidesUsage(body);
-  const sent = protocol.write(body, auth.request, { isOpenAI, asksUsage });
   const address = deployment === undefined || deployment === model ? request.address : withDeployment(url, model);
+  let init: RequestInit;
+  try {
+    init = { ...rewritable, body: JSON.stringify(protocol.write(body, auth.request, { isOpenAI, asksUsage })) };
+  } catch (cause) {
+    // Nested deeper than can be written, in a field that is not counted.
+    await auth.release();
+    const problem = "cannot be written as JSON again";
+    return refusal(new ConfigError({ field: "body", value: undefined, problem, cause }), protocol);
+  }
   let response: Response;
   try {
-    const init = request.with(JSON.stringify(sent));
     const dispatch = () => options.fetch(address, init);
     // A governed call that a fetch of the application's makes must not wait for this one.
     response = await (options.isGlobalFetch && !policies.has(options.fetch)
       ? dispatch()
       : withAmbient({ insideCall: true }, dispatch));
   } catch (error) {
-    await auth.fail(error);
+    if (options.isGlobalFetch && !isSendable(address, init)) await auth.release();
+    else await auth.fail(error);
     throw error;
   }
   if (!response.ok) {
@@ -86,6 +96,16 @@ async function call(options: ResolvedFetchOptions, request: ClientRequest, route
   }
   const isStream = body["stream"] === true;
   return observed(response, { auth, protocol, isStream, asksUsage, pricesByAnswer: deployment === undefined });
+}
+
+/** Whether `fetch` itself could have sent it: what it refuses by its address or its init never left. */
+function isSendable(address: string, init: RequestInit): boolean {
+  try {
+    new Request(address, init);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What the policy judges. */

@@ -6,7 +6,7 @@ import { WholeAnswer } from "./whole.js";
 /** The answer as it came, with the call settled at the end of its body. Never throws: the answer is paid for. */
 export async function observed(response: Response, sent: Sent): Promise<Response> {
   const { body } = response;
-  if (body === null || typeof body.getReader !== "function" || body.locked) {
+  if (body === null || typeof body.getReader !== "function" || body.locked || response.bodyUsed) {
     await sent.auth.settleQuietly(body === null ? null : undefined);
     return response;
   }

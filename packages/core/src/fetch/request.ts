@@ -8,11 +8,10 @@ export class ClientRequest {
   readonly #request: Request | undefined;
   readonly #init: RequestInit;
 
-  constructor(input: string | URL | Request, init: RequestInit = {}) {
-    const isRequest = typeof input === "object" && !(input instanceof URL);
-    this.#request = isRequest ? input : undefined;
-    this.address = isRequest ? input.url : String(input);
-    this.#init = init;
+  constructor(input: string | URL | Request, init?: RequestInit | null) {
+    this.#request = isRequest(input) ? input : undefined;
+    this.address = isRequest(input) ? input.url : String(input);
+    this.#init = init ?? {};
   }
 
   get method(): string {
@@ -42,14 +41,18 @@ export class ClientRequest {
     });
   }
 
-  /** The init of the same request with another body. A length told beforehand is that of the old one. */
-  with(body: string): RequestInit {
+  /**
+   * The init of the same request, for another body. A length told beforehand is that of the old one.
+   * @throws TypeError for headers that cannot be sent.
+   */
+  rewritable(): RequestInit {
     const headers = this.#without(LABELS_HEADER, "content-length");
-    if (this.#request === undefined)
-      return headers === undefined ? { ...this.#init, body } : { ...this.#init, body, headers };
+    if (this.#request === undefined) return headers === undefined ? this.#init : { ...this.#init, headers };
     const { method, signal, redirect, credentials, cache, integrity, keepalive, referrerPolicy } = this.#request;
     const own = { method, signal, redirect, credentials, cache, integrity, keepalive, referrerPolicy };
-    return { ...own, ...this.#init, body, headers: headers ?? this.headers() };
+    // To `fetch`, a member that is undefined is none: it does not replace the request's.
+    const given = Object.fromEntries(Object.entries(this.#init).filter(([, value]) => value !== undefined));
+    return { ...own, ...given, headers: headers ?? this.headers() };
   }
 
   /** The arguments of the same request, without the header that is ours. */
@@ -69,6 +72,11 @@ export class ClientRequest {
     for (const name of names) rest.delete(name);
     return rest;
   }
+}
+
+/** Not by its class: a `URL` of another realm or of a library is an address, too. */
+function isRequest(input: string | URL | Request): input is Request {
+  return typeof input === "object" && typeof (input as Partial<Request>).url === "string";
 }
 
 /** Bytes, a Blob, a form, a stream: as `fetch` itself would send it. */

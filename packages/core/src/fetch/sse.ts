@@ -22,6 +22,8 @@ export class SseReader {
   readonly #isHidden: ((event: Json) => boolean) | undefined;
   /** Bytes of an event that is not complete yet. Copies: the bytes that were handed on are the reader's. */
   #pending: Buffer[] = [];
+  /** How the bytes so far end, if it is with what an empty line can follow on. */
+  #after: "LF" | "LF CR" | undefined;
 
   constructor(isHidden?: (event: Json) => boolean) {
     this.#isHidden = isHidden;
@@ -30,7 +32,7 @@ export class SseReader {
   read(bytes: Uint8Array): SsePiece {
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     // An event can be megabytes long, in thousands of pieces: they are joined once, when its end can have come.
-    if (view.indexOf(LF) < 0) {
+    if (!this.#endsEvent(view)) {
       this.#pending.push(Buffer.from(view));
       return { bytes: this.#isHidden === undefined ? bytes : nothing, events: noEvents };
     }
@@ -39,6 +41,17 @@ export class SseReader {
     this.#pending = end === all.length ? [] : [Buffer.from(all.subarray(end))];
     const passesAll = this.#isHidden === undefined || (shown === undefined && all === view && end === view.length);
     return { bytes: passesAll ? bytes : joined(shown ?? [all.subarray(0, end)]), events };
+  }
+
+  /** Whether an empty line comes with these bytes, which may begin in those before. */
+  #endsEvent(view: Buffer): boolean {
+    const { length } = view;
+    const before = this.#after;
+    if (length > 0) this.#after = lineEnd(view[length - 1], length > 1 ? view[length - 2] === LF : before === "LF");
+    if (length > 1 && view[length - 1] === LF && view[length - 2] === LF) return true;
+    if (before !== undefined && view[0] === LF) return true;
+    if (before === "LF" && view[0] === CR && view[1] === LF) return true;
+    return view.includes("\n\n") || view.includes("\n\r\n");
   }
 
   /** The source has ended: what is left, an event without an end of its own perhaps. */
@@ -50,6 +63,11 @@ export class SseReader {
     const isHeld = this.#isHidden !== undefined && shown === undefined;
     return { bytes: isHeld ? joined([rest]) : nothing, events };
   }
+}
+
+function lineEnd(last: number | undefined, isAfterLf: boolean): "LF" | "LF CR" | undefined {
+  if (last === LF) return "LF";
+  return last === CR && isAfterLf ? "LF CR" : undefined;
 }
 
 /** The complete events, where the last one ends and, if some are hidden, the bytes of the others. */
@@ -101,7 +119,7 @@ function plainText(data: string): string | undefined {
     const text = data.slice(from, to);
     const isAlone = delta === '"delta":"' || data[to + 1] === "}";
     const usage = data.indexOf('"usage":');
-    const tellsUsage = usage >= 0 && !data.startsWith("null", usage + 8);
+    const tellsUsage = usage >= 0 && /"usage":(?!null)/.test(data.slice(usage));
     return to < 0 || !isAlone || tellsUsage || text.includes("\\") || data.includes('"delta":', to) ? undefined : text;
   }
   return undefined;
@@ -109,7 +127,7 @@ function plainText(data: string): string | undefined {
 
 /** The event's object; `[DONE]` and what is no JSON are none. */
 function parsed(data: string): Json | undefined {
-  if (!/^ ?\{/.test(data)) return undefined;
+  if (!/^\s*\{/.test(data)) return undefined;
   try {
     const event: unknown = JSON.parse(data);
     return isJson(event) ? event : undefined;

@@ -217,8 +217,9 @@ export class Book {
       else holdOn(series, hold.amounts[i]!, hold.expiresAt, isCharged(meter, lease));
     }
     if (claims.length > 0 || request.named) {
-      const { amounts, expiresAt, onExpiry } = hold;
-      this.#shelf.putHold(hold.id, { state: "open", amounts, expiresAt, onExpiry });
+      const { amounts, expiresAt, onExpiry, attempt } = hold;
+      const record = { state: "open", amounts, expiresAt, onExpiry } as const;
+      this.#shelf.putHold(hold.id, attempt === undefined ? record : { ...record, attempt });
     }
     return hold;
   }
@@ -234,8 +235,7 @@ export class Book {
       const amount = record.amounts[i]!;
       const charged = isCharged(meter, record);
       const used = usedOn(meter, actual);
-      if (inTime) {
-        unhold(series, amount, record.expiresAt, charged);
+      if (inTime && unhold(series, amount, record.expiresAt, charged)) {
         if (used > 0) charge(series, meter, used, now, now);
       } else {
         const difference = used - (charged ? amount : 0);
@@ -313,9 +313,10 @@ export class Book {
     return hold.onExpiry === "charge" || now < hold.expiresAt + REMEMBER_MS;
   }
 
-  /** A hold of another life or ledger whose id an open call of this one happens to have: that call stays open. */
-  #isForeign({ epoch }: Hold, record: HoldRecord | undefined): boolean {
-    return record?.state === "open" && epoch !== "" && epoch !== this.#shelf.epoch;
+  /** A hold of another life, ledger or caller whose id an open call of this one happens to have: that call stays open. */
+  #isForeign({ epoch, attempt }: Hold, record: HoldRecord | undefined): boolean {
+    if (record?.state !== "open") return false;
+    return epoch === "" ? record.attempt !== attempt : epoch !== this.#shelf.epoch;
   }
 
   #remember(hold: Hold, record: HoldRecord | undefined, state: HoldRecord["state"], now: number): void {

@@ -17,9 +17,10 @@ export function holdOf(request: ReserveRequest, epoch: string, n: number, now: n
       meters[at] = meter;
     }
   }
-  const { id, lease, named } = request;
+  const { id, lease, named, attempt } = request;
   const hold = { id, epoch, meters, amounts, expiresAt: now + lease.ms, onExpiry: lease.onExpiry };
-  return named ? { ...hold, named } : hold;
+  if (!named) return hold;
+  return attempt === undefined ? { ...hold, named } : { ...hold, named, attempt };
 }
 
 /** What a claim needs at n, in the integers of its measure. */

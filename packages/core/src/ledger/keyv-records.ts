@@ -132,11 +132,12 @@ export function accountFrom(record: unknown, of: string, epoch: string): Account
 
 export function holdFrom(record: unknown, of: string, epoch: string): HoldRecord | undefined {
   if (!isCurrent(record, of, epoch)) return undefined;
-  const { state, amounts, expiresAt, onExpiry } = record;
+  const { state, amounts, expiresAt, onExpiry, attempt } = record;
   const isKnown = state === "open" || state === "settled" || state === "released" || state === "refused";
   if (!isKnown || !isNumbers(amounts) || !isNumber(expiresAt)) throw garbage(of);
   if (onExpiry !== "charge" && onExpiry !== "release") throw garbage(of);
-  return { state, amounts, expiresAt, onExpiry };
+  const hold = { state, amounts, expiresAt, onExpiry } as const;
+  return typeof attempt === "string" ? { ...hold, attempt } : hold;
 }
 
 export function headFrom(record: unknown): Head | undefined {

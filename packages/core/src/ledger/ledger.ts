@@ -38,6 +38,8 @@ export interface ReserveRequest {
   readonly lease: Lease;
   /** The caller chose the id: it is remembered after the close too, so that a second use is `duplicate`. */
   readonly named?: boolean;
+  /** Tells this reserve of a chosen id from another's, should the answer be lost and the hold have to be given back. */
+  readonly attempt?: string | undefined;
   /** Ledger time in ms after which nothing may be held any more: nobody is waiting for the answer. */
   readonly notAfter?: number;
   /** The versions of the accounts' states the caller decided by; others answer `stale`. */

@@ -30,7 +30,8 @@ export function redisAdapterOf(adapter: object): RedisAdapter | undefined {
     : undefined;
 }
 
-/** Numbers what is asked: several ledgers may share a connection. */
+/** Numbers what is asked: several ledgers, also of several copies of the package, may share a connection. */
+const copy = crypto.randomUUID().slice(0, 8);
 let questions = 0;
 /** A client that has not become ready for so long (ms) may be one whose handshake's answers went elsewhere. */
 const AWAY_MS = 3_000;
@@ -59,7 +60,7 @@ export class RedisConnection {
   /** Throws whatever goes wrong, also when the answer is not the one to this question. */
   async run(script: RedisScript, keys: string[], argument: string): Promise<Reply> {
     const client = await this.#connected();
-    const question = String(++questions);
+    const question = copy + String(++questions);
     const life = this.#life;
     try {
       const answer = await evaluated(client, script, { keys, arguments: [argument, question] });

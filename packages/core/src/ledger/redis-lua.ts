@@ -23,7 +23,7 @@ import { MIN_DAYS_KEPT, SUB_BUCKETS } from "./window.js";
  */
 export const KIND = { lifetime: 0, clock: 1, sliding: 2, days: 3, week: 4, month: 5 } as const;
 export const MEASURE = { usd: 0, tokens: 1, calls: 2, "in-flight": 3 } as const;
-/** States of a remembered hold, which is stored as MessagePack of state, expiresAt, charges (1 or 0), amounts. */
+/** States of a remembered hold, which is stored as MessagePack of state, expiresAt, charges (1 or 0), amounts, attempt. */
 export const STATE = { open: 1, settled: 2, released: 3, refused: 4 } as const;
 const DAY_MS = 86_400_000;
 
@@ -169,20 +169,23 @@ local function hold(i, amount, expiresAt, charges)
 end
 `;
 
-/** The `unhold` of series.ts. */
+/**
+ * The `unhold` of series.ts; true when the amount was still held. It is not where the server's time was set back behind the end
+ * of a lease that had been swept: then it has been charged or given back already.
+ */
 export const UNHOLD = `
 local function unhold(i, amount, expiresAt, charges)
   local one, granule = series[i], ceil(expiresAt / ${GRANULE_MS})
   local held = one[4]
-  one[1] = one[1] - amount
   for n = #held - 2, 1, -3 do
     if held[n] == granule then
+      one[1] = one[1] - amount
       local at = n + (charges == 1 and meters[i][3] ~= ${MEASURE["in-flight"]} and 1 or 2)
       held[at] = held[at] - amount
       if held[n + 1] == 0 and held[n + 2] == 0 then
         for _ = 1, 3 do table.remove(held, n) end
       end
-      return
+      return true
     end
   end
 end
@@ -194,10 +197,10 @@ end
  */
 export const SLICE = `
 local function openSlice()
-  local state, expiresAt, charges, amounts
-  if found[3] then state, expiresAt, charges, amounts = cmsgpack.unpack(found[3]) end
+  local state, expiresAt, charges, amounts, attempt
+  if found[3] then state, expiresAt, charges, amounts, attempt = cmsgpack.unpack(found[3]) end
   if state ~= ${STATE.open} or now >= ceil(expiresAt / ${GRANULE_MS}) * ${GRANULE_MS} then return nil end
-  return { expiresAt, charges, amounts }
+  return { expiresAt, charges, amounts, attempt }
 end
 `;
 export const MOVE = `
@@ -241,15 +244,19 @@ for a, list in pairs(writes) do
     if forgetOn[a] then call('HINCRBY', counts, forgetOn[a], -1) end
     call('HINCRBY', counts, day, 1)
     if today > 0 then call('HDEL', counts, today) end
-    if day == 0 then call('PERSIST', key) else call('PEXPIRE', key, day * ${DAY_MS} - now) end
+    if day == 0 then call('PERSIST', key) else call('PEXPIRE', key, ceil(day * ${DAY_MS} - now)) end
   end
 end
 `;
 
-/** Keeps a hold as long as its id must be known. */
+/**
+ * Keeps a hold as long as its id must be known. Comes before SAVE: Redis fails at a time that is none, a script that fails keeps
+ * what it has written, and a charge without its id would be made again by every retry.
+ */
 export const REMEMBER = `
-local function remember(key, state, expiresAt, charges, amounts)
-  call('SET', key, pack(state, expiresAt, charges, amounts), 'PX', max(expiresAt - now, 0) + ${REMEMBER_MS})
+local function remember(key, state, expiresAt, charges, amounts, attempt)
+  local record = attempt and pack(state, expiresAt, charges, amounts, attempt) or pack(state, expiresAt, charges, amounts)
+  call('SET', key, record, 'PX', ceil(max(expiresAt - now, 0)) + ${REMEMBER_MS})
 end
 `;
 

@@ -13,7 +13,7 @@ const MAX_ONCE_IDS = 1_000;
 
 /** What a reserve tells its script. `until`: the server's time after which nothing may be held any more. */
 export function demandOf(sheet: RedisSheet, life: RedisLife, request: ReserveRequest, until: number | undefined): Told {
-  const { claims, lease, take, named, maxAccounts, drawFrom, seen = [] } = request;
+  const { claims, lease, take, named, attempt, maxAccounts, drawFrom, seen = [] } = request;
   const told = claimsOf(sheet, life, claims, request, drawFrom);
   const isLargest = take === "largest";
   const versions = seen.map(({ account, version }) => [sheet.place(account), version]);
@@ -26,6 +26,7 @@ export function demandOf(sheet: RedisSheet, life: RedisLife, request: ReserveReq
     until ?? false,
     maxAccounts ?? false,
     versions,
+    attempt ?? false,
   ];
 }
 
@@ -50,8 +51,8 @@ export function claimsOf(
 
 function claimOn(sheet: RedisSheet, series: number, claim: MeterClaim): Told {
   const { meter, fixed, perToken, scale, shadow } = claim;
-  // JSON has no NaN: a claim that cannot be counted fits nowhere.
-  const isSound = Number.isFinite(fixed + perToken) && !Number.isNaN(claim.limit);
+  // JSON has no NaN and no infinity: a claim that cannot be counted fits nowhere.
+  const isSound = Number.isFinite(fixed + perToken) && (claim.limit === "stored" || claim.limit > -Infinity);
   const limit = isSound ? claim.limit : -1;
   const most = limit === "stored" || (limit === Infinity ? false : limit);
   const amount = [series, most, isSound ? fixed : 0, isSound ? perToken : 0];
@@ -72,7 +73,7 @@ export function closeOf(
 ): Told {
   // The hold's own series are the first ones.
   for (const meter of hold.meters) sheet.meter(meter);
-  const { epoch, amounts, expiresAt, named, drawn } = hold;
+  const { epoch, amounts, expiresAt, named, drawn, attempt } = hold;
   return [
     ...viewsOf(sheet, views),
     amounts,
@@ -87,6 +88,7 @@ export function closeOf(
     actual?.known ?? false,
     drawn !== undefined && drawn.at.map((at) => at + 1),
     drawn !== undefined && drawn.amounts,
+    attempt ?? false,
   ];
 }
 
@@ -106,14 +108,20 @@ export function amendmentOf(sheet: RedisSheet, account: string, patch: AccountPa
   const removed: string[] = [];
   for (const name of ["status", "by", "reason"] as const) {
     const value = patch[name];
-    if (value !== undefined) fields.push(FIELD[name], value);
+    if (value !== undefined) fields.push(FIELD[name], wellFormed(value));
   }
   for (const [name, note] of Object.entries(notes)) {
-    if (note === null) removed.push(NOTE + name);
-    else fields.push(NOTE + name, note);
+    if (note === null) removed.push(NOTE + wellFormed(name));
+    else fields.push(NOTE + wellFormed(name), wellFormed(note));
   }
   const changes = addLimit !== 0 || patch.notes !== undefined || fields.length > 0;
-  return [changes, addLimit, fields, removed, onceId ?? false, MAX_ONCE_IDS];
+  const once = onceId !== undefined && wellFormed(onceId);
+  return [changes, addLimit, fields, removed, once, MAX_ONCE_IDS];
+}
+
+/** Half a character, as cut texts end with: the JSON reader of Redis takes none. */
+function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
 function chargesOf({ onExpiry }: { readonly onExpiry: "charge" | "release" }): 0 | 1 {

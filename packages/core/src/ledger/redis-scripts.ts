@@ -46,7 +46,8 @@ end
 
 /**
  * R[7 … 10]: see ROOM. R[11] the first claim of each series, R[12] take the largest, R[13] lease ms, R[14] charges, R[15] named,
- * R[16] not after, R[17] most accounts, R[18] [account, version] of each state that was seen.
+ * R[16] not after, R[17] most accounts, R[18] [account, version] of each state that was seen,
+ * R[19] the attempt, of a chosen id, or false.
  */
 const RESERVE = `
 if R[16] and now > R[16] then return { 'late', now, ARGV[2] } end
@@ -119,9 +120,10 @@ for i = 1, #amounts do
   if meters[i][3] == ${MEASURE.calls} then charge(i, amount, now) else hold(i, amount, expiresAt, charges) end
 end
 ${COMPLETE}
-${SAVE}${REMEMBER}
-if #claims > 0 or R[15] then remember(KEYS[2], ${STATE.open}, expiresAt, charges, amounts) end
+${REMEMBER}
+if #claims > 0 or R[15] then remember(KEYS[2], ${STATE.open}, expiresAt, charges, amounts, R[19] or nil) end
 if slice then remember(KEYS[3], ${STATE.open}, unpack(slice)) end
+${SAVE}
 return { 'held', now, ARGV[2], n, shadowed, drawn }
 `;
 
@@ -143,11 +145,12 @@ return { 'read', now, ARGV[2], readings }
  * `settle` and `release` of book.ts. R[7] the views; of the hold, whose series come first: R[8] amounts, R[9] expiresAt,
  * R[10] charges, R[11] named, R[12] it is of this life, R[13] it was made without the ledger. R[14] settles, with R[15] nano-USD,
  * R[16] tokens, R[17] known; a release has zeros. R[18] where its series are in the slice it drew from, and R[19] how much, or false.
+ * R[20] its attempt, or false.
  */
 const CLOSE = `
-local state, expiresAt, charges, amounts
+local state, expiresAt, charges, amounts, attempt
 if found[2] then
-  state, expiresAt, charges, amounts = cmsgpack.unpack(found[2])
+  state, expiresAt, charges, amounts, attempt = cmsgpack.unpack(found[2])
   if now >= expiresAt + ${REMEMBER_MS} then state = nil end
 end
 ${SERIES}${CHANGES}
@@ -161,7 +164,9 @@ local function average(i, used)
 end
 local outcome, becomes = 'duplicate', nil
 local isClosed = not state and ours and (R[10] == 1 or now < R[9] + ${REMEMBER_MS})
-local isForeign = state == ${STATE.open} and not ours and not R[13]
+local isOthers = not ours
+if R[13] then isOthers = attempt ~= (R[20] or nil) end
+local isForeign = state == ${STATE.open} and isOthers
 if state == ${STATE.open} and not isForeign then
   ${UNHOLD}
   local ending = ceil(expiresAt / ${GRANULE_MS}) * ${GRANULE_MS}
@@ -172,8 +177,7 @@ if state == ${STATE.open} and not isForeign then
     if measure ~= ${MEASURE.calls} then
       open(i, now)
       local used = measure == ${MEASURE.usd} and R[15] or measure == ${MEASURE.tokens} and R[16] or 0
-      if inTime then
-        unhold(i, amount, expiresAt, charges)
+      if inTime and unhold(i, amount, expiresAt, charges) then
         if used > 0 then charge(i, used, now) end
       else
         local difference = used
@@ -218,16 +222,15 @@ elseif not settles and not state and not isClosed then
 end
 ${READINGS}
 ${COMPLETE}
-${SAVE}${REMEMBER}
-if becomes then
-  local outlived = R[10] == 0 and now >= R[9]
-  if outcome == 'settled' and not R[11] and not outlived then
-    call('DEL', KEYS[2])
-  else
-    remember(KEYS[2], becomes, max(expiresAt or R[9], now), charges or R[10], amounts or given)
-  end
+${REMEMBER}
+local outlived = R[10] == 0 and now >= R[9]
+local isForgotten = outcome == 'settled' and not R[11] and not outlived
+if becomes and not isForgotten then
+  remember(KEYS[2], becomes, max(expiresAt or R[9], now), charges or R[10], amounts or given)
 end
 if slice then remember(KEYS[3], ${STATE.open}, unpack(slice)) end
+${SAVE}
+if isForgotten then call('DEL', KEYS[2]) end
 return { outcome, now, ARGV[2], readings }
 `;
 
@@ -237,12 +240,12 @@ ${SERIES}${CHANGES}${UNHOLD}${REMEMBER}
 local isOpen, kept, ending = {}, {}, now + R[8]
 for at = 1, #R[7] do
   local own = R[7][at]
-  local key, state, expiresAt, charges, amounts = KEYS[1 + at], nil, nil, nil, nil
+  local key, state, expiresAt, charges, amounts, attempt = KEYS[1 + at], nil, nil, nil, nil, nil
   if kept[key] then
     -- A hold that is named twice is renewed once.
     isOpen[at] = 1
   else
-    if found[1 + at] then state, expiresAt, charges, amounts = cmsgpack.unpack(found[1 + at]) end
+    if found[1 + at] then state, expiresAt, charges, amounts, attempt = cmsgpack.unpack(found[1 + at]) end
     if state == ${STATE.open} and now < ceil(expiresAt / ${GRANULE_MS}) * ${GRANULE_MS} then
       for n = 1, #own do
         local i = own[n]
@@ -252,14 +255,14 @@ for at = 1, #R[7] do
           hold(i, amounts[n], ending, charges)
         end
       end
-      kept[key] = { charges, amounts }
+      kept[key] = { charges, amounts, attempt }
     end
     isOpen[at] = kept[key] and 1 or 0
   end
 end
 ${COMPLETE}
-${SAVE}
 for key, record in pairs(kept) do remember(key, ${STATE.open}, ending, unpack(record)) end
+${SAVE}
 return { 'renewed', now, ARGV[2], isOpen }
 `;
 
@@ -278,6 +281,8 @@ for n = 1, #once do
   if id == R[11] then applied = false end
 end
 if applied then
+  -- Whatever can fail comes before the first write.
+  local limit = (call('HGET', key, 'l') or 0) + R[8]
   local day = tonumber(call('HGET', key, 'x') or -1)
   if day > 0 then call('HINCRBY', counts, day, -1) end
   if day ~= 0 then
@@ -286,8 +291,8 @@ if applied then
     call('PERSIST', key)
   end
   call('HINCRBY', key, 'v', 1)
-  if R[8] ~= 0 then call('HSET', key, 'l', (call('HGET', key, 'l') or 0) + R[8]) end
-  if #R[9] > 0 then call('HSET', key, unpack(R[9])) end
+  if R[8] ~= 0 then call('HSET', key, 'l', limit) end
+  for n = 1, #R[9], 2 do call('HSET', key, R[9][n], R[9][n + 1]) end
   for _, field in ipairs(R[10]) do call('HDEL', key, field) end
   if R[11] then
     once[#once + 1] = R[11]

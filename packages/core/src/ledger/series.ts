@@ -83,19 +83,23 @@ export function hold(series: Series, amount: number, expiresAt: number, charged:
   g[at + (charged ? 1 : 2)]! += amount;
 }
 
-/** Takes an amount back that `hold` with the same arguments set aside and whose time is not over. */
-export function unhold(series: Series, amount: number, expiresAt: number, charged: boolean): void {
+/**
+ * Takes an amount back that `hold` with the same arguments set aside and whose time is not over; false where that is not there any
+ * more: a clock that was set back behind the end of a lease that had been swept.
+ */
+export function unhold(series: Series, amount: number, expiresAt: number, charged: boolean): boolean {
   const { g } = series;
   const granule = endOf(expiresAt) / GRANULE_MS;
-  series.h -= amount;
   for (let at = g.length - 3; at >= 0; at -= 3) {
     if (g[at] !== granule) continue;
+    series.h -= amount;
     g[at + (charged ? 1 : 2)]! -= amount;
-    if (g[at + 1] !== 0 || g[at + 2] !== 0) return;
+    if (g[at + 1] !== 0 || g[at + 2] !== 0) return true;
     if (g.length === 3) series.g = noHolds;
     else g.splice(at, 3);
-    return;
+    return true;
   }
+  return false;
 }
 
 /** Stamps an amount at `at`; nothing when that instant is older than the series remembers. */

@@ -20,6 +20,8 @@ export interface HoldRecord {
   readonly amounts: readonly number[];
   expiresAt: number;
   readonly onExpiry: "charge" | "release";
+  /** Of an open call with a chosen id: whose it is. */
+  readonly attempt?: string;
 }
 
 /** Where a book keeps its records: a Map, or the working copies of one group commit. `account` and `hold` may be edited in place. */

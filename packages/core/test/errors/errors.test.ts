@@ -81,6 +81,13 @@ describe("find", () => {
     expect(core.CircuitOpenError.find(new Error("x", { cause: outer }))).toBe(violation);
   });
 
+  it("looks at so many values and no more: a body may be a stranger's", () => {
+    const errors = Array.from({ length: 300_000 }, () => ({}));
+    const began = performance.now();
+    expect(core.DriftlockError.find({ error: { errors } })).toBeUndefined();
+    expect(performance.now() - began).toBeLessThan(2_000);
+  });
+
   it("ends in circles, and finds nothing in nothing", () => {
     const circle: { cause?: unknown; errors?: unknown[] } = {};
     circle.cause = { error: circle };

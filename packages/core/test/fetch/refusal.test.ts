@@ -154,7 +154,7 @@ describe("a refusal is one attempt, and found in the client's error", () => {
     const response = await fetch(`${server.url}/chat/completions`, { method: "POST", body: JSON.stringify(call) });
     const copy = PolicyViolationError.find(await response.clone().json());
     expect(copy).toMatchObject({ ruleName: "Odd", status: 402 });
-    expect(copy).not.toHaveProperty("decision");
+    expect(copy?.decision).toEqual({ allow: false, action: "block", metadata: {} });
     expect(PolicyViolationError.find(response)?.decision.metadata).toEqual(metadata);
   });
 

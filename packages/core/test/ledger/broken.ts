@@ -220,6 +220,11 @@ export const brokenLedgers: readonly BrokenLedger[] = [
     ({ seen }) => ({ seen: seen?.slice(0, 1) }),
   ),
   asking(
+    "does not know whose reserve it was",
+    "a reserve whose answer was lost is given back by its own caller, and ends no other call of that id",
+    () => ({ attempt: undefined }),
+  ),
+  asking(
     "knows no slices",
     "a call that draws from a slice fits into what the slice holds, and only such a call",
     () => ({ drawFrom: undefined }),

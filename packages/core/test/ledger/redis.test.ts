@@ -4,6 +4,7 @@ import { afterAll, describe, expect, inject, it } from "vitest";
 import { monotonic, systemClock } from "../../src/clock.js";
 import { ConfigError } from "../../src/errors/config-error.js";
 import { StateLostError, StoreError } from "../../src/errors/store-error.js";
+import { holdOf } from "../../src/ledger/hold.js";
 import { openLedger } from "../../src/ledger/open.js";
 import { adviceOn } from "../../src/ledger/redis-advice.js";
 import { RedisLedger } from "../../src/ledger/redis.js";
@@ -174,6 +175,97 @@ describe("the server's time", () => {
     });
     await shows(ledger, money, {});
     await hold(ledger, [claimOf(money, 100, 70)], { notAfter: now() + 2_000 });
+  });
+});
+
+describe("a time that is no whole number", () => {
+  it("of a lease holds and gives back like any other", async () => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    const lease = { ms: 60_000 / 7, onExpiry: "charge" } as const;
+    const open = await hold(ledger, [claimOf(money, 100, 70)], { lease });
+    expect(await ledger.renew([open], 20_000 / 7)).toEqual([true]);
+    expect(await ledger.release(open)).toMatchObject({ outcome: "released" });
+    await shows(ledger, money, {});
+  });
+
+  it("of the caller's clock lets a call that went without the ledger be charged once", async () => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    const unheld = holdOf(requestOf([claimOf(money, 100, 70)]), "", 1, systemClock.now() + 0.5);
+    expect(await ledger.settle(unheld, bill(30))).toMatchObject({ outcome: "orphan" });
+    expect(await ledger.settle(unheld, bill(30))).toMatchObject({ outcome: "duplicate" });
+    await shows(ledger, money, { settled: 30 });
+  });
+});
+
+describe("a time that is none", () => {
+  it.each([NaN, Infinity, 1e18])("%d: nothing is charged or held, however often it is tried", async (expiresAt) => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    const request = requestOf([claimOf(money, 100, 70)], { lease: { ms: expiresAt, onExpiry: "charge" } });
+    await expect(ledger.reserve(request)).rejects.toBeInstanceOf(StoreError);
+    const unheld = { ...holdOf(request, "", 1, 0), expiresAt };
+    for (let tries = 0; tries < 3; tries++) {
+      await expect(ledger.settle(unheld, bill(30))).rejects.toBeInstanceOf(StoreError);
+    }
+    await shows(ledger, money, {});
+    const open = await hold(ledger, [claimOf(money, 100, 70)]);
+    await expect(ledger.renew([open], expiresAt)).rejects.toBeInstanceOf(StoreError);
+    await ledger.release(open);
+    await shows(ledger, money, {});
+  });
+});
+
+describe("a server whose time was set back behind the end of a lease", () => {
+  it.each(["charge", "release"] as const)(
+    "charges the late bill alone and gives nothing back twice: %s",
+    async (onExpiry) => {
+      const began = Date.UTC(2026, 2, 10, 12);
+      let now = began;
+      const ledger = new RedisLedger(keyv, { namespace: newNamespace() }, () => now);
+      const claims = [claimOf(money, 100, 70), claimOf(meterOf("workspace", "in-flight", lifetime), 5)];
+      const open = await hold(ledger, claims, { lease: { ms: 1_000, onExpiry } });
+      now = began + 2_000;
+      const other = await hold(ledger, [claimOf(money, 100, 1), claims[1]!]);
+      now = began + 500;
+      await ledger.settle(open, bill(30));
+      now = began + 3_000;
+      await shows(ledger, money, { settled: 30, held: 1 });
+      await shows(ledger, claims[1]!.meter, { held: 1 });
+      await ledger.settle(other, bill(1));
+      await shows(ledger, money, { settled: 31 });
+    },
+  );
+});
+
+describe("a change of an account's state", () => {
+  it("may say half a character, as a text that was cut ends with", async () => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    const patch = { by: "ops", reason: "alarm \ud83d", notes: { "a\udc00": "\ud800", "\0{}": "\0" } };
+    const { applied, state } = await ledger.amend("control", patch, "once \ud83d");
+    expect(applied).toBe(true);
+    expect(state).toMatchObject({ reason: "alarm \ufffd", notes: { "a\ufffd": "\ufffd", "\0{}": "\0" } });
+    expect((await ledger.amend("control", patch, "once \ud83d")).applied).toBe(false);
+    const removed = await ledger.amend("control", { notes: { "a\udc00": null } });
+    expect(removed.state.notes).toEqual({ "\0{}": "\0" });
+  });
+
+  it("is made whole or not at all", async () => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    await expect(ledger.amend("control", { addLimit: NaN, reason: "none" })).rejects.toBeInstanceOf(StoreError);
+    expect((await ledger.amend("control", {})).state.version).toBe(0);
+    const notes = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`note ${i}`, "x"]));
+    expect((await ledger.amend("control", { addLimit: 5, notes }, "once")).applied).toBe(true);
+    const { applied, state } = await ledger.amend("control", { addLimit: 5, notes }, "once");
+    expect(applied).toBe(false);
+    expect(state).toMatchObject({ version: 1, limitDelta: 5, notes });
+  });
+});
+
+describe("a limit that is no amount", () => {
+  it("fits nothing", async () => {
+    const ledger = new RedisLedger(keyv, { namespace: newNamespace() });
+    for (const limit of [NaN, -Infinity, -1]) {
+      expect(await ledger.reserve(requestOf([claimOf(money, limit, 1)]))).toMatchObject({ kind: "short" });
+    }
   });
 });
 

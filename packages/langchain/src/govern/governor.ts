@@ -33,6 +33,8 @@ export interface Plan {
   readonly source: BaseChatModel;
   readonly operations: readonly Operation[];
   readonly request: ModelRequest;
+  /** Attempts after the first. */
+  readonly maxRetries: number;
   /** LangChain is told nothing of what the model sends, so nothing could be changed or checked. */
   readonly isSilent: boolean;
 }
@@ -85,14 +87,25 @@ export class Governor {
       ...(config.signal !== undefined && { signal: config.signal }),
       ...(hasFixedShape(operations, options) && { clamp: false }),
     };
-    return { config, source, operations, request, isSilent: toldRequest(host).isSilent };
+    const retries = retriesAsked(options);
+    return {
+      config: retries === undefined ? config : withoutRetries(config, options),
+      source,
+      operations,
+      request,
+      maxRetries: retries ?? retriesOf(source),
+      isSilent: toldRequest(host).isSilent,
+    };
   }
 
   /**
    * Makes attempts as often as the model itself would, and each one known: the model that is called does not retry.
    * @param make Resolves with the attempt's result. Throws what may be tried again.
    */
-  async attempts<T>({ source, config: { signal } }: Plan, make: (attempt: number) => Promise<T>): Promise<T> {
+  async attempts<T>(
+    { source, maxRetries, config: { signal } }: Plan,
+    make: (attempt: number) => Promise<T>,
+  ): Promise<T> {
     const { caller } = source;
     let count = 0;
     // What is final must not look like a failure to LangChain's retries: they know no refusal.
@@ -105,11 +118,10 @@ export class Governor {
         throw error;
       }
     };
-    const options = signal === undefined ? {} : { signal };
+    const options = { maxRetries, ...(signal !== undefined && { signal }) };
     // LangChain's queue (`maxConcurrency`) starts a call in the async context of the one that ended before it: bound, so that
     // labels and missions are the call's own.
-    const result =
-      retriesOf(source) === 0 ? await once() : await caller.callWithOptions(options, AsyncResource.bind(once));
+    const result = maxRetries === 0 ? await once() : await caller.callWithOptions(options, AsyncResource.bind(once));
     if ("value" in result) return result.value as T;
     throw result.error;
   }
@@ -206,6 +218,20 @@ function hasFixedShape(operations: readonly Operation[], options: Fields): boole
     options["response_format"] !== undefined ||
     (choice !== "auto" && choice !== "none")
   );
+}
+
+/** Attempts after the first that the call's own options ask for. The provider's SDK is given the inner ones. */
+function retriesAsked(options: Fields): number | undefined {
+  const inner = (options["options"] as Fields | undefined)?.["maxRetries"];
+  const asked = [inner, options["maxRetries"]].find((retries) => retries !== undefined && retries !== null);
+  return typeof asked === "number" ? asked : undefined;
+}
+
+/** Whoever sends the call makes one attempt, whatever its options or its bindings say. */
+function withoutRetries(config: RunnableConfig, options: Fields): RunnableConfig {
+  const { options: inner } = options as { options?: Fields };
+  const one = { maxRetries: 0 };
+  return { ...config, ...one, ...(inner !== undefined && { options: { ...inner, ...one } }) };
 }
 
 /** LangChain's default is 6. */

@@ -1,3 +1,4 @@
+import { concat } from "@langchain/core/utils/stream";
 import type { Capture } from "../capture.js";
 import { textOfChunk } from "../translate/streamed.js";
 import { Final, type Attempt } from "./governor.js";
@@ -19,6 +20,8 @@ export class GovernedStream {
   readonly #source: AsyncIterator<unknown>;
   readonly #cut: AbortController;
   #first: IteratorResult<unknown> | undefined;
+  /** What has come of a model that tells callbacks nothing. */
+  #answer: unknown;
   #isOver = false;
 
   private constructor(attempt: Attempt, source: AsyncIterator<unknown>, cut: AbortController) {
@@ -55,7 +58,7 @@ export class GovernedStream {
     } catch (error) {
       if (this.#isOver) return { done: true, value: undefined };
       this.#isOver = true;
-      await this.#attempt.capture.close({ error });
+      await this.#attempt.capture.close({ error, answer: this.#answer });
       throw error;
     }
   }
@@ -65,18 +68,23 @@ export class GovernedStream {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cut.abort();
-    await this.#attempt.capture.close();
+    await this.#attempt.capture.close({ answer: this.#answer });
     // It may have to wait for the provider, whom nobody listens to any more.
     this.#source.return?.().catch(() => {});
   }
 
   async #read(): Promise<IteratorResult<unknown>> {
+    const { capture, auth, isRead } = this.#attempt;
     const result = await this.#source.next();
     if (result.done === true) {
       this.#isOver = true;
-      await this.#attempt.capture.close();
-    } else if (this.#attempt.isRead)
-      this.#attempt.auth.streamed(textOfChunk(textOf(result.value), { message: result.value }));
+      await capture.close({ answer: this.#answer });
+    } else {
+      if (isRead) auth.streamed(textOfChunk(textOf(result.value), { message: result.value }));
+      if (!capture.wasSent)
+        this.#answer =
+          isRead && this.#answer !== undefined ? concat(this.#answer as never, result.value as never) : result.value;
+    }
     return result;
   }
 }

@@ -53,6 +53,11 @@ export function threadKey({ configurable }: HookRuntime, name: string): string |
   return whole.length <= 100 ? whole : createHash("sha256").update(whole).digest("hex");
 }
 
+/** A tool that hands over to a parent graph: it has run to its end, and does not run again. */
+export function isHandover(error: unknown): boolean {
+  return isBubbleUp(error) && "command" in error;
+}
+
 /** LangGraph's own way out of a node: an interrupt, a command to a parent. Never an error of a tool. */
 export function isBubbleUp(error: unknown): error is object {
   return (error as { is_bubble_up?: unknown } | null | undefined)?.is_bubble_up === true;

@@ -12,7 +12,7 @@ import { ToolInputParsingException } from "@langchain/core/tools";
 import { markFinal, telling } from "../refusals.js";
 import type { AgentRun } from "./agent-run.js";
 import { isCallLimit } from "./call-limit-rule.js";
-import { isBubbleUp, withHandler } from "./host.js";
+import { isBubbleUp, isHandover, withHandler } from "./host.js";
 import { isCost, type DriftlockMiddlewareOptions } from "./options.js";
 
 interface Invokable {
@@ -63,7 +63,8 @@ export async function executeTool<T>(governed: GovernedTool, start: () => Promis
   try {
     answer = await run.inside(execute, [], { insideCall: costUsd > 0 });
   } catch (error) {
-    if (isBubbleUp(error) || error instanceof ToolInputParsingException) await auth.release();
+    if (isHandover(error)) await auth.settleQuietly(undefined);
+    else if (isBubbleUp(error) || error instanceof ToolInputParsingException) await auth.release();
     else await auth.fail(error);
     throw error;
   }

@@ -17,6 +17,8 @@ export interface ToldRequest {
   /** Absent where it is not told. */
   readonly model?: string;
   readonly maxOutputTokens?: number;
+  /** Answers that are asked for at once, each up to the maximum. */
+  readonly choices?: number;
   /** Nothing at all is told of what is sent: fakes, packages that do not say. */
   readonly isSilent: boolean;
 }
@@ -67,9 +69,11 @@ export function requestFrom(host: HostCall, fallback?: string): ModelRequest & {
 export function toldRequest(host: Pick<HostCall, "llm" | "extraParams">): ToldRequest {
   const { sent, made, told, maximum } = readCall(host);
   const model = told ?? nameOf(made);
+  const { n: choices } = sent;
   return {
     ...(model !== undefined && { model }),
     ...(maximum !== undefined && { maxOutputTokens: maximum }),
+    ...(typeof choices === "number" && { choices }),
     isSilent: model === undefined && maximum === undefined && isEmpty(sent),
   };
 }

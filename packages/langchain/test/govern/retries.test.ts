@@ -120,3 +120,28 @@ it("a run's id names the first attempt; the next one is a run of its own", async
   expect(ids[0]).toBe(runId);
   expect(ids[1]).not.toBe(runId);
 });
+
+describe("attempts that a call asks for by its own options are made by the governed model, each one known", () => {
+  const asked: Readonly<Record<string, (model: GovernedChatModel) => Promise<unknown>>> = {
+    "maxRetries of invoke": (model) => model.invoke("Hi", { maxRetries: 2 } as object),
+    "maxRetries of stream": async (model) => collect(await model.stream("Hi", { maxRetries: 2 } as object)),
+    "maxRetries for the SDK": (model) => model.invoke("Hi", { options: { maxRetries: 2 } } as object),
+    withConfig: (model) => model.withConfig({ maxRetries: 2 } as object).invoke("Hi"),
+    bindTools: (model) => model.bindTools!([], { maxRetries: 2 } as object).invoke("Hi"),
+  };
+
+  it.each(Object.keys(asked))("%s", async (way) => {
+    const { governed, policy, server, receipts } = await setUp();
+    server.script({ status: 500, usage: { completionTokens: 100 } });
+    await failure(asked[way]!(governed({ maxRetries: 0 })));
+    expect(receipts).toHaveLength(server.requests.length);
+    expect((await spend(policy)).settled).toBeGreaterThanOrEqual(billedUsd(server.bill, perToken));
+  });
+
+  it("also none, where the model itself would make some", async () => {
+    const { governed, server } = await setUp();
+    server.script({ status: 500 });
+    await failure(governed({ maxRetries: 3 }).invoke("Hi", { maxRetries: 0 } as object));
+    expect(server.requests).toHaveLength(1);
+  });
+});

@@ -2,8 +2,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { MonthlyBudgetRule } from "@driftlock/core";
 import { ManualClock } from "@driftlock/core/testing";
-import type { GovernedChatModel } from "@driftlock/langchain";
+import { govern, type GovernedChatModel } from "@driftlock/langchain";
+import { AIMessageChunk, type UsageMetadata } from "@langchain/core/messages";
 import { StringOutputParser } from "@langchain/core/output_parsers";
+import { IterableReadableStream } from "@langchain/core/utils/stream";
+import { FakeListChatModel } from "@langchain/core/utils/testing";
 import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import {
@@ -178,3 +181,34 @@ describe("a stream", () => {
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
+
+describe("a model that tells callbacks nothing of its stream", () => {
+  class Mute extends FakeListChatModel {
+    override async stream() {
+      return IterableReadableStream.fromAsyncGenerator(this.#chunks());
+    }
+    async *#chunks() {
+      yield new AIMessageChunk("some ");
+      yield new AIMessageChunk({ content: "words", usage_metadata: this.usage });
+    }
+    usage: UsageMetadata | undefined;
+  }
+  const setUpMute = async (usage?: UsageMetadata) => {
+    const given = await setUp();
+    const model = Object.assign(new Mute({ responses: [] }), { usage });
+    return { ...given, model: govern(model, { policy: given.policy, model: "gpt-4o" }) };
+  };
+
+  it("is settled at the usage in it", async () => {
+    const { model, policy } = await setUpMute({ input_tokens: 5, output_tokens: 7, total_tokens: 12 });
+    await collect(await model.stream("Hi"));
+    expect(await spend(policy)).toEqual({ settled: 0.012, held: 0 });
+  });
+
+  it.each(["read to its end", "broken off"])("without a usage, %s: at what was streamed", async (how) => {
+    const { model, receipts } = await setUpMute();
+    for await (const _ of await model.stream("Hi")) if (how === "broken off") break;
+    expect(receipts).toMatchObject([{ estimated: true }]);
+    expect(receipts[0]!.costUsd).toBeGreaterThan(0);
+  });
+});

@@ -242,3 +242,13 @@ const city = tool(({ name }: { name: string }) => name, {
   description: "names a city",
   schema: z.object({ name: z.string() }),
 });
+
+it("a model that would ask for more answers at once than were granted is not called", async () => {
+  const { governed, policy, server } = await setUp([plenty, downgrade]);
+  const models = { "gpt-4o-mini": chatOn(server, { model: "gpt-4o-mini", n: 5 }) };
+  expect(await failure(governed({}, { models }).invoke("Hi"))).toMatchObject({ name: "ConfigError", field: "n" });
+  expect(server.requests).toEqual([]);
+  await governed({ n: 5 }, { models }).invoke("Hi");
+  expect(server.requests).toHaveLength(1);
+  expect((await spend(policy)).held).toBe(0);
+});

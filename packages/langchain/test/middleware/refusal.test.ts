@@ -1,5 +1,7 @@
 import { BaseRule, MonthlyBudgetRule, PolicyViolationError, RuleDecision, VelocityLimitRule } from "@driftlock/core";
+import { governEmbeddings } from "@driftlock/langchain";
 import { MemorySaver } from "@langchain/langgraph";
+import { OpenAIEmbeddings } from "@langchain/openai";
 import {
   AIMessage,
   createAgent,
@@ -85,6 +87,18 @@ describe("how long to wait, as LangChain's retries read it from an error", () =>
     expect(month!.decision.metadata["resetsAt"]).toEqual(expect.any(String));
     expect(seconds!.retryAfterMs).toBeGreaterThan(0);
     expect(seconds!.retryAfterMs).toBeLessThanOrEqual(6_000);
+  });
+
+  it("and the status for the application's own response is the same either way", async () => {
+    const { model, handler } = await setUpAgent({
+      rules: [new VelocityLimitRule({ maxRequests: 1, windowSeconds: 600 })],
+    });
+    const chat = model({ callbacks: [handler] });
+    await chat.invoke("Hi");
+    const refusal = PolicyViolationError.find(await failure(chat.invoke("Hi")))!;
+    expect(refusal.retryAfterMs).toBeUndefined();
+    expect(refusal.httpStatus).toBe(429);
+    expect(refusal.message).toMatch(/Room again in \d+ s/);
   });
 });
 
@@ -198,4 +212,25 @@ describe("failures that are no refusals", () => {
     expect(receipts.map(({ costUsd }) => costUsd)).toEqual([0.05]);
     expect(await spend(policy)).toEqual({ settled: 0.05, held: 0 });
   });
+});
+
+it("a refusal of embeddings in a tool that fails after it ends the run too", async () => {
+  const small = "text-embedding-3-small";
+  const dear = { inputUsdPerMTok: 100_000, outputUsdPerMTok: 1000 };
+  const prices = { overrides: { "gpt-4o": { ...dear, inputUsdPerMTok: 0 }, [small]: dear } };
+  const { server, policy, model, governing } = await setUpAgent({
+    rules: [new MonthlyBudgetRule({ maxUsd: 0.2 })],
+    prices,
+  });
+  server.script(() => calls("search"));
+  const own = new OpenAIEmbeddings({ model: small, apiKey: "any", configuration: { baseURL: server.url } });
+  const embeddings = governEmbeddings(own, { policy });
+  const search = counted("search", () =>
+    embeddings.embedQuery("Hi").catch(() => {
+      throw new Error("search failed");
+    }),
+  );
+  const agent = createAgent({ model: model(), tools: [search], middleware: [governing()] });
+  expect(PolicyViolationError.isInstance(await failure(agent.invoke(question)))).toBe(true);
+  expect(server.requests).toHaveLength(1);
 });

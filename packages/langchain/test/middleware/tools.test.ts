@@ -1,5 +1,13 @@
 import { MaxCostPerRequestRule, MonthlyBudgetRule, PolicyViolationError } from "@driftlock/core";
-import { interrupt, MemorySaver, Command } from "@langchain/langgraph";
+import {
+  Command,
+  interrupt,
+  MemorySaver,
+  MessagesAnnotation,
+  ParentCommand,
+  START,
+  StateGraph,
+} from "@langchain/langgraph";
 import { createAgent, toolRetryMiddleware } from "langchain";
 import { describe, expect, it } from "vitest";
 import { collect, failure, spend } from "../harness.js";
@@ -307,4 +315,22 @@ describe("a tool that fails by itself", () => {
     await createAgent({ model: model(), tools: [counted("search")], middleware: [governing()] }).invoke(question);
     expect(String(contents(server.requests[1]!).at(-1))).toContain("Error invoking tool 'search'");
   });
+});
+
+it("a tool that hands over to a parent graph has run, and is charged", async () => {
+  const { server, policy, model, governing } = await setUpAgent({ rules });
+  server.script(calls("transfer"));
+  const transfer = counted("transfer", () => {
+    throw new ParentCommand(new Command({ graph: Command.PARENT, goto: "__end__" }));
+  });
+  const middleware = [governing({ toolCosts: { transfer: 0.01 } })];
+  const agent = createAgent({ model: model(), tools: [transfer], middleware });
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("agent", async ({ messages }) => agent.invoke({ messages }), { ends: ["__end__"] })
+    .addEdge(START, "agent")
+    .compile();
+  await graph.invoke(question);
+  expect(transfer.ran).toHaveBeenCalledTimes(1);
+  expect(server.requests).toHaveLength(1);
+  expect(await spend(policy)).toEqual({ settled: 0.11, held: 0 });
 });

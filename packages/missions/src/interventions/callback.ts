@@ -13,9 +13,16 @@ const key = Symbol.for("driftlock.missions.asking");
 const shared = globalThis as { [key]?: AsyncLocalStorage<ReadonlySet<string>> };
 const asking = (shared[key] ??= new AsyncLocalStorage());
 
+const nobody: ReadonlySet<string> = new Set();
+
 /** Whether the running code is part of this mission's callback: its calls are claimed, but nobody is asked about them. */
 export function isAsking(id: string): boolean {
   return asking.getStore()?.has(id) ?? false;
+}
+
+/** The missions whose callbacks the running code is part of. */
+export function askers(): ReadonlySet<string> {
+  return asking.getStore() ?? nobody;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { usageFromOpenAI } from "../../call/usage-from-openai.js";
 import { isReasoningModel } from "../../domain/model-name.js";
-import { maximumIn, withMaximum } from "./maximum.js";
+import { maximumIn, withMaximum, withoutMaximums } from "./maximum.js";
 import { answeredBy, isJson, openAIError, type Json, type Protocol } from "./protocol.js";
 
 const maximums = ["max_completion_tokens", "max_tokens"] as const;
@@ -9,12 +9,12 @@ const maximums = ["max_completion_tokens", "max_tokens"] as const;
 export const chatCompletions: Protocol = {
   endpoint: "/chat/completions",
 
-  read({ model: _model, messages, tools, max_tokens: _old, max_completion_tokens: _new, ...params }) {
-    const maxOutputTokens = maximumIn({ max_tokens: _old, max_completion_tokens: _new }, maximums);
+  read(body) {
+    const { model: _model, messages, tools, ...params } = withoutMaximums(body);
     return {
       messages: messages as unknown[],
       tools: (tools ?? undefined) as unknown[] | undefined,
-      maxOutputTokens,
+      maxOutputTokens: maximumIn(body, maximums),
       params,
     };
   },

@@ -19,6 +19,12 @@ export function maximumIn(body: Json, names: readonly string[]): number | undefi
   return most;
 }
 
+/** The body without a maximum by any name: one that belongs to another protocol binds nothing, and must not be counted on. */
+export function withoutMaximums(body: Json): Json {
+  const { max_tokens: _chat, max_completion_tokens: _newer, max_output_tokens: _responses, ...rest } = body;
+  return rest;
+}
+
 /**
  * The body with the granted maximum in the field the caller used, else in `usual`. A maximum of the caller's own is never
  * raised. Without a grant (a dry policy) the body is as it was.

@@ -1,5 +1,5 @@
 import type { UsageReport } from "../../call/open-call.js";
-import { maximumIn, withMaximum } from "./maximum.js";
+import { maximumIn, withMaximum, withoutMaximums } from "./maximum.js";
 import { answeredBy, isJson, type Json, type Protocol } from "./protocol.js";
 
 const maximums = ["max_tokens"] as const;
@@ -8,12 +8,13 @@ const maximums = ["max_tokens"] as const;
 export const messages: Protocol = {
   endpoint: "/messages",
 
-  read({ model: _model, messages: list, system, tools, max_tokens, ...params }) {
+  read(body) {
+    const { model: _model, messages: list, system, tools, ...params } = withoutMaximums(body);
     const hasSystem = system !== undefined && system !== null && Array.isArray(list);
     return {
       messages: hasSystem ? [{ role: "system", content: system }, ...(list as unknown[])] : (list as unknown[]),
       tools: (tools ?? undefined) as unknown[] | undefined,
-      maxOutputTokens: maximumIn({ max_tokens }, maximums),
+      maxOutputTokens: maximumIn(body, maximums),
       params,
     };
   },

@@ -1,5 +1,5 @@
 import { usageFromOpenAI } from "../../call/usage-from-openai.js";
-import { maximumIn, withMaximum } from "./maximum.js";
+import { maximumIn, withMaximum, withoutMaximums } from "./maximum.js";
 import { answeredBy, isJson, openAIError, type Json, type Protocol } from "./protocol.js";
 
 const maximums = ["max_output_tokens"] as const;
@@ -8,12 +8,13 @@ const maximums = ["max_output_tokens"] as const;
 export const responses: Protocol = {
   endpoint: "/responses",
 
-  read({ model: _model, input, instructions, tools, max_output_tokens, ...params }) {
+  read(body) {
+    const { model: _model, input, instructions, tools, ...params } = withoutMaximums(body);
     const isText = typeof instructions === "string";
     return {
       messages: [...(isText ? [{ role: "system", content: instructions }] : []), ...messagesOf(input)],
       tools: (tools ?? undefined) as unknown[] | undefined,
-      maxOutputTokens: maximumIn({ max_output_tokens }, maximums),
+      maxOutputTokens: maximumIn(body, maximums),
       params: isText ? params : { ...params, instructions },
     };
   },

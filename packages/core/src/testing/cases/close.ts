@@ -119,6 +119,23 @@ export const closeCases: readonly LedgerCase[] = [
     },
   },
   {
+    name: "a reserve whose answer was lost is given back by its own caller, and ends no other call of that id",
+    async run({ create }) {
+      const ledger = await create();
+      const request = requestOf(claims, { named: true, attempt: "first" });
+      const answer = await ledger.reserve(request);
+      ok(answer.kind === "held");
+      const unsure = { ...answer.hold, epoch: "", attempt: "first" };
+      strictEqual((await ledger.release({ ...unsure, attempt: "second" })).outcome, "duplicate");
+      await shows(ledger, money, { held: 100 });
+      await ledger.renew([answer.hold], 60_000);
+      strictEqual((await ledger.release({ ...unsure, attempt: "second" })).outcome, "duplicate");
+      strictEqual((await ledger.release(unsure)).outcome, "released");
+      await shows(ledger, money, {});
+      await shows(ledger, slots, {});
+    },
+  },
+  {
     name: "money of a hold the ledger never saw is counted once, and its call too",
     async run({ create, clock }) {
       const ledger = await create();
