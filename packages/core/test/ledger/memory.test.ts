@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../src/clock.js";
 import { MemoryLedger } from "../../src/ledger/memory.js";
-import { bill, claimOf, hold, meterOf, minute, month, shows } from "../../src/testing/drive.js";
+import { bill, claimOf, hold, lifetime, meterOf, minute, month, shows } from "../../src/testing/drive.js";
 import { ledgerSuite, ManualClock } from "../../src/testing/index.js";
 
 ledgerSuite({ name: "MemoryLedger", create: (clock) => new MemoryLedger({ clock }), describe, it });
@@ -35,4 +36,22 @@ describe("MemoryLedger", () => {
     // About three minutes' worth of accounts count at any time, and nobody had to ask for the others to go.
     await hold(ledger, [claimOf(meterOf("new", "usd", minute), 100, 10)], { maxAccounts: 300 });
   });
+
+  it.each(["charge", "release"] as const)(
+    "whose clock was set back behind the end of a lease charges the late bill alone: %s",
+    async (onExpiry) => {
+      let now = Date.UTC(2026, 2, 10, 12);
+      const ledger = new MemoryLedger({ clock: { ...systemClock, now: () => now } });
+      const money = meterOf("workspace", "usd", month);
+      const claims = [claimOf(money, 100, 70), claimOf(meterOf("workspace", "in-flight", lifetime), 5)];
+      const open = await hold(ledger, claims, { lease: { ms: 1_000, onExpiry } });
+      now += 2_000;
+      await hold(ledger, [claimOf(money, 100, 1), claims[1]!]);
+      now -= 1_500;
+      await ledger.settle(open, bill(30));
+      now += 2_500;
+      await shows(ledger, money, { settled: 30, held: 1 });
+      await shows(ledger, claims[1]!.meter, { held: 1 });
+    },
+  );
 });
